@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use danlu::train::TrainError;
+use danlu::weights::WeightsError;
 
+use crate::commands::Differs;
 use crate::terminal::paint;
 
 /// Writes the error to stderr and gives the exit code: 1 the work failed, 2 the request was wrong, 130 Ctrl-C.
@@ -19,6 +21,11 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
             _ => 1,
         };
         (error.hint(), code)
+    } else if let Some(error) = error.downcast_ref::<WeightsError>() {
+        (error.hint(), if error.is_write_error() { 1 } else { 2 })
+    } else if error.is::<Differs>() {
+        // `danlu weights diff`, as `diff`: the answer is on stdout.
+        return ExitCode::FAILURE;
     } else {
         (None, 1)
     };

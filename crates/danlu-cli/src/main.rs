@@ -2,6 +2,7 @@
 
 mod commands;
 mod failure;
+mod finetune_args;
 mod interrupt;
 mod recipe_args;
 mod terminal;

@@ -53,6 +53,8 @@ pub(crate) struct RecipeArgs {
     /// `train.threads`; the result does not depend on it
     #[arg(long, value_name = "N", help_heading = "Recipe")]
     threads: Option<u64>,
+    #[command(flatten)]
+    finetune: super::finetune_args::FinetuneArgs,
     /// `train.precision`: f32 or bf16
     #[arg(long, value_name = "NAME", help_heading = "Recipe")]
     precision: Option<String>,
@@ -115,6 +117,7 @@ impl RecipeArgs {
                 layer.flag(key, value, flag)?;
             }
         }
+        self.finetune.add_to(&mut layer)?;
         for text in &self.set {
             layer.set_flag(text)?;
         }

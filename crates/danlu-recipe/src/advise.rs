@@ -248,13 +248,19 @@ impl Advisor<'_> {
         let name = self.given_name("optimizer").map(str::to_owned);
         match name.as_deref().unwrap_or("sgd") {
             "sgd" => {
-                let lr = round(0.1 * batch_size as f64 / 128.0).clamp(0.01, 0.4);
+                let pretrained = self.given("finetune.weights").is_some_and(Value::is_string);
+                let fresh = round(0.1 * batch_size as f64 / 128.0).clamp(0.01, 0.4);
+                let lr = if pretrained { round(fresh / 10.0) } else { fresh };
                 self.choose("optimizer.name", "sgd", "convolutional networks trained with it are at least as accurate on new images as with adaptive rules", "Wilson et al. 2017, arXiv 1705.08292");
                 self.choose(
                     "optimizer.lr",
                     lr,
-                    format!("0.1 at 128 images, in proportion to the batch of {batch_size}"),
-                    "Goyal et al. 2017, arXiv 1706.02677",
+                    if pretrained {
+                        format!("a tenth of what a fresh start takes at a batch of {batch_size}: weights that are good should move little")
+                    } else {
+                        format!("0.1 at 128 images, in proportion to the batch of {batch_size}")
+                    },
+                    if pretrained { "Li et al. 2020, arXiv 2002.11770" } else { "Goyal et al. 2017, arXiv 1706.02677" },
                 );
                 self.choose("optimizer.momentum", 0.9, "averages about 10 updates", "Sutskever et al. 2013");
                 self.choose("optimizer.nesterov", true, "looks ahead, at no cost", "Sutskever et al. 2013");

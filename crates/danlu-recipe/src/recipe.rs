@@ -7,6 +7,7 @@ use danlu_optim::{GroupingConfig, OptimError, OptimizerConfig, ScheduleConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::finetune::FinetuneConfig;
 use crate::resolve::{Fault, Sections};
 use crate::train::TrainConfig;
 
@@ -22,6 +23,8 @@ pub struct Recipe {
     pub network: NetworkConfig,
     /// The initial weights.
     pub init: InitConfig,
+    /// Weights to start from instead, and what of them trains.
+    pub finetune: FinetuneConfig,
     /// The update rule, its options, and which parameters get others.
     pub optimizer: OptimizerSection,
     /// How the learning rate changes over the training.
@@ -102,6 +105,7 @@ impl Sections for Recipe {
         nn("network", self.network.validate());
         nn("init", self.init.validate());
         nn("loss", self.loss.validate());
+        faults.extend(self.finetune.faults());
         faults.extend(self.train.faults());
         faults
     }

@@ -99,6 +99,17 @@ pub enum TrainError {
         /// The class.
         class: String,
     },
+    /// Every parameter is frozen.
+    #[error("every parameter is frozen: nothing would train")]
+    NothingTrains,
+    /// `finetune.mean` or `std` of another number of channels.
+    #[error("`finetune.mean` and `finetune.std` hold {found} values, the images have {channels} channels")]
+    Normalisation {
+        /// Values given.
+        found: usize,
+        /// Channels of the images.
+        channels: usize,
+    },
     /// The data set has no test set.
     #[error("`{data}` has no test set")]
     NoTestSet {
@@ -224,6 +235,12 @@ impl TrainError {
             ),
             TrainError::UnknownClass { .. } => {
                 "classes are matched by name; name the folders as the training set did".to_owned()
+            }
+            TrainError::NothingTrains => {
+                "`--freeze backbone` leaves the last layer to train; see also `optimizer.groups`".to_owned()
+            }
+            TrainError::Normalisation { .. } => {
+                "leave both out to take those of the weights, or of the training images".to_owned()
             }
             TrainError::NoTestSet { .. } => {
                 "add a `test` folder, or hold some out with `--set data.test=0.15`".to_owned()

@@ -10,6 +10,7 @@ mod checkpoint;
 mod error;
 mod evaluate;
 pub mod events;
+mod finetune;
 pub mod journal;
 mod log_file;
 mod metrics;
@@ -23,6 +24,7 @@ mod training;
 
 pub use error::TrainError;
 pub use events::{EpochEvent, Event, read_events};
+pub use finetune::{InitialWeights, WeightsOrigin};
 pub use journal::read_journal;
 pub use metrics::{ClassMetrics, Metrics, Tally, argmax, softmax};
 pub use predict::{Prediction, Predictor};

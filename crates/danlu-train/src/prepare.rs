@@ -16,6 +16,7 @@ use danlu_recipe::{
 };
 
 use crate::error::TrainError;
+use crate::finetune::{InitialWeights, Source};
 use crate::run_folder::ChoiceInfo;
 
 /// What a user asked for.
@@ -46,6 +47,8 @@ pub struct Prepared {
     pub stats: ChannelStats,
     /// Height and width of the network's input.
     pub size: [usize; 2],
+    /// The weights to start from, fitted to the network; none for a start from scratch, and for a run that has begun.
+    pub initial: Option<InitialWeights>,
 }
 
 /// Opens `path`, or the embedded set for `demo`.
@@ -67,9 +70,12 @@ impl Prepared {
         // What the user says decides how the data are opened; what the data are decides the advice.
         let asked: Resolved<Recipe> = resolve(&request.layers)?;
         let dataset = open_data(&request.data, &asked.recipe.data)?;
-        let advice = advise(&data_facts(&dataset), &machine_facts()?, request.preset, &request.layers);
+        let weights = Source::of(&asked.recipe)?;
+        let mut given: Vec<Layer> = weights.iter().map(|weights| weights.network(&request.layers)).collect();
+        given.extend(request.layers.iter().cloned());
+        let advice = advise(&data_facts(&dataset), &machine_facts()?, request.preset, &given);
         let mut layers = vec![Layer::from_choices(&advice)?];
-        layers.extend(request.layers.iter().cloned());
+        layers.extend(given);
         let mut recipe: Resolved<Recipe> = resolve(&layers)?;
         fill_auto(&mut recipe)?;
         let image_size = recipe.recipe.data.image_size.unwrap_or_else(|| dataset.suggested_image_size());
@@ -79,6 +85,17 @@ impl Prepared {
         }
         let channels = dataset.channels;
         recipe.fill("data.channels", channels, measured("found by looking at the images"))?;
+        if let Some((mean, std)) = weights.as_ref().and_then(|weights| weights.normalisation(channels))
+            && recipe.recipe.finetune.mean.is_none()
+        {
+            let tree = |values: Vec<f32>| values.iter().map(|value| number(*value)).collect::<Vec<_>>();
+            let mut layer = Layer::new();
+            for (key, values) in [("finetune.mean", mean), ("finetune.std", std)] {
+                let path = key.parse().map_err(danlu_recipe::RecipeError::from)?;
+                layer.set(path, tree(values).into(), measured("what the weights were trained with"));
+            }
+            recipe = recipe.with(&layer)?;
+        }
         let mut facts = Layer::new();
         facts.set(
             "run".parse().map_err(danlu_recipe::RecipeError::from)?,
@@ -95,7 +112,28 @@ impl Prepared {
             .into_iter()
             .filter(|choice| matches!(recipe.origin(&choice.key), Origin::Advisor { .. }))
             .collect();
-        Self::checked(request.data.display().to_string(), dataset, recipe, choices)
+        let mut prepared = Self::checked(request.data.display().to_string(), dataset, recipe, choices)?;
+        if let Some(weights) = weights {
+            prepared.fit(weights)?;
+        }
+        Ok(prepared)
+    }
+
+    /// Fits weights to the network.
+    fn fit(&mut self, weights: Source) -> Result<(), TrainError> {
+        let fitted = weights.fit(&self.recipe.recipe, &self.graph()?, &self.dataset.classes)?;
+        self.initial = Some(fitted);
+        Ok(())
+    }
+
+    /// The weights to start from, read again where a run was stopped before its first checkpoint.
+    pub(crate) fn initial_weights(&self) -> Result<Option<InitialWeights>, TrainError> {
+        if self.initial.is_some() {
+            return Ok(self.initial.clone());
+        }
+        let recipe = &self.recipe.recipe;
+        let source = Source::of(recipe)?;
+        source.map(|source| source.fit(recipe, &self.graph()?, &self.dataset.classes)).transpose()
     }
 
     /// A training from a recipe in which nothing is open (that of a run folder).
@@ -117,9 +155,18 @@ impl Prepared {
         if batch_size > dataset.train.len() {
             return Err(TrainError::BatchTooLarge { batch_size, samples: dataset.train.len() });
         }
-        let stats = channel_stats(&dataset, &LoaderConfig::evaluate(&recipe.recipe.data, size, batch_size))?;
-        let prepared = Prepared { data, dataset: Arc::new(dataset), recipe, choices, stats, size };
-        prepared.graph()?;
+        let mut stats =
+            channel_stats(&dataset, &LoaderConfig::evaluate(&recipe.recipe.data, size, batch_size))?;
+        if let (Some(mean), Some(std)) = (&recipe.recipe.finetune.mean, &recipe.recipe.finetune.std) {
+            let channels = dataset.channels;
+            if mean.len() != channels || std.len() != channels {
+                return Err(TrainError::Normalisation { found: mean.len().max(std.len()), channels });
+            }
+            (stats.mean, stats.std) = (mean.clone(), std.clone());
+        }
+        let initial = None;
+        let prepared = Prepared { data, dataset: Arc::new(dataset), recipe, choices, stats, size, initial };
+        crate::finetune::check(&prepared.recipe.recipe, &prepared.graph()?)?;
         Ok(prepared)
     }
 
@@ -183,6 +230,11 @@ impl Prepared {
         let key = PlanKey::train(recipe.train.batch_size, self.size[0], self.size[1]);
         Ok(engine.memory(&key)?.with_optimizer(state))
     }
+}
+
+/// As JSON, with the digits of the f32 and not those of its neighbour in f64.
+fn number(value: f32) -> serde_json::Value {
+    value.to_string().parse::<f64>().map_or(serde_json::Value::Null, Into::into)
 }
 
 /// The engine that a recipe asks for.

@@ -13,6 +13,7 @@ use safetensors::Dtype;
 
 use crate::checkpoint::{Checkpoint, Position, RawTensor, Running};
 use crate::error::TrainError;
+use crate::finetune;
 use crate::journal::Journal;
 use crate::log_file::LogFile;
 use crate::prepare::{Prepared, engine_config};
@@ -53,6 +54,14 @@ impl Session {
         let seed = recipe.train.seed;
         let mut engine = Engine::new(prepared.graph()?, &engine_config(&recipe))?;
         engine.initialize(&recipe.init, seed)?;
+        engine.set_bn_mode(finetune::bn_mode(&recipe));
+        // A checkpoint holds every weight, those that came from a file included.
+        if checkpoint.is_none()
+            && let Some(initial) = prepared.initial_weights()?
+        {
+            engine.load_matching(&initial.state, WeightSet::Live)?;
+            finetune::write_origin(run.path(), &initial.origin)?;
+        }
         if recipe.train.ema.is_some() {
             engine.ema_start();
         }
@@ -60,7 +69,7 @@ impl Session {
         let depths = engine.param_depths();
         let mut optimizer = Optimizer::with_grouping(
             &recipe.optimizer.rule,
-            &recipe.optimizer.grouping,
+            &finetune::grouping(&recipe, engine.graph()),
             &specs,
             Some(&depths),
             OptimDtype::F32,
@@ -87,6 +96,10 @@ impl Session {
             }
             None => start(&prepared.dataset.fingerprint),
         };
+        // The arena is made for the most that will ever train, so that an unfreezing later does not grow it.
+        optimizer.set_epoch(u64::from(recipe.train.epochs));
+        engine.set_trainable(&optimizer.trainable())?;
+        reserve(&mut engine, &train, &val, prepared.size)?;
         optimizer.set_epoch(position.epoch as u64);
         engine.set_trainable(&optimizer.trainable())?;
         reserve(&mut engine, &train, &val, prepared.size)?;

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use danlu_data::{Batch, Part, TestLedger};
 use danlu_nn::{Images, Input, Mix, StepContext, Targets, WeightSet};
+use danlu_recipe::Origin;
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
@@ -75,7 +76,11 @@ pub fn train(
     let name = destination.name.as_deref();
     let run = RunFolder::create(&destination.runs, name, stem, &prepared.recipe.to_toml(), &info)?;
     observer.say(&format!("run folder: {}", run.path().display()));
-    let (session, _) = Session::open(run, &prepared)?;
+    let (mut session, _) = Session::open(run, &prepared)?;
+    if prepared.initial.is_some() {
+        // From here on a resume needs the file that the weights came from no more.
+        session.write_checkpoint()?;
+    }
     let seconds_to_first_step = started.elapsed().as_secs_f64();
     session.journal.write(JournalEntry::Start { threads: threads(&session), seconds_to_first_step })?;
     session.run_to_the_end(observer, stop)
@@ -205,6 +210,14 @@ fn tell(prepared: &Prepared, observer: &mut dyn Observer) {
     }
     for note in &prepared.recipe.notes {
         observer.say(note);
+    }
+    for line in prepared.initial.iter().flat_map(crate::finetune::InitialWeights::summary) {
+        observer.say(&line);
+    }
+    if let (Origin::Advisor { reason, .. }, true) =
+        (prepared.recipe.origin("network.name"), prepared.initial.is_some())
+    {
+        observer.say(&format!("  network.name = \"{}\": {reason}", prepared.recipe.recipe.network.name()));
     }
     for choice in &prepared.choices {
         observer.say(&format!("  {} = {}: {}", choice.key, choice.value, choice.reason));

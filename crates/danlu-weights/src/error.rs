@@ -145,6 +145,12 @@ pub enum WeightsError {
         /// The key and what differs.
         what: String,
     },
+    /// A file to write whose ending says nothing about the format.
+    #[error("`{}` has no ending that tells a format, expected .safetensors, .pth, or a folder without an ending", path.display())]
+    UnknownEnding {
+        /// The file.
+        path: PathBuf,
+    },
     /// A network or a tensor that the export cannot express.
     #[error("cannot export the network: {what}")]
     Export {
@@ -207,9 +213,16 @@ impl WeightsError {
                 "the training that made them diverged; use an earlier checkpoint"
             }
             WeightsError::NotAlike { .. } => "average checkpoints of one and the same network",
+            WeightsError::UnknownEnding { .. } => "ONNX is written by `danlu export RUN --to onnx`",
             WeightsError::Export { .. } => return None,
         };
         Some(hint.to_owned())
+    }
+
+    /// Whether writing failed: work that did not come about, as opposed to a request that was wrong.
+    pub fn is_write_error(&self) -> bool {
+        matches!(self, WeightsError::Io { action: "write" | "create", source, .. }
+            if !matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput))
     }
 
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> WeightsError {

@@ -5,7 +5,7 @@ use crate::names::{Scheme, neutral};
 use std::collections::BTreeMap;
 
 /// What a state dict looks like.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Identified {
     /// The architecture's name, torchvision's where it has one (`resnet50`), timm's else (`efficientnet_lite0`).
     pub architecture: String,

@@ -5,10 +5,11 @@ use crate::identify::{Identified, identify};
 use crate::pth_write::write_pth;
 use crate::safetensors_file::is_counter;
 use crate::{Loaded, Result, StateDict, Tensor, WeightsError, read_state_dict, write_safetensors};
+use serde::Serialize;
 use std::path::Path;
 
 /// One tensor in numbers.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TensorSummary {
     /// Its name.
     pub name: String,
@@ -29,7 +30,7 @@ pub struct TensorSummary {
 }
 
 /// A whole file in numbers.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Inspection {
     /// Each tensor, in the file's order.
     pub tensors: Vec<TensorSummary>,
@@ -67,7 +68,7 @@ fn summarise(name: &str, tensor: &Tensor) -> TensorSummary {
 }
 
 /// How one tensor differs between two files.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TensorDiff {
     /// Its name in both.
     pub name: String,
@@ -78,7 +79,7 @@ pub struct TensorDiff {
 }
 
 /// How two state dicts differ.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct WeightsDiff {
     /// Only in the first.
     pub only_in_a: Vec<String>,

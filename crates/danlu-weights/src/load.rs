@@ -4,6 +4,7 @@ use crate::identify::{head_of, identify, input_layer};
 use crate::names::translate;
 use crate::safetensors_file::is_counter;
 use crate::{Result, StateDict, Tensor, WeightsError};
+use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
@@ -22,7 +23,7 @@ pub struct LoadOptions {
 }
 
 /// A key whose sizes differ.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ShapeMismatch {
     /// The network's name of the tensor.
     pub key: String,
@@ -33,7 +34,7 @@ pub struct ShapeMismatch {
 }
 
 /// What became of every key of the network and of the file. Names are the network's but for `unexpected`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LoadReport {
     /// Loaded, adapted ones included.
     pub loaded: Vec<String>,

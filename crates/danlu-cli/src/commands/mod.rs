@@ -6,8 +6,11 @@ mod predict;
 mod resume;
 mod show;
 mod train;
+mod weights;
 
 use clap::Subcommand;
+
+pub(crate) use weights::Differs;
 
 /// What `danlu` can be asked for.
 #[derive(Debug, Subcommand)]
@@ -22,6 +25,8 @@ pub(crate) enum Command {
     Test(evaluate::EvaluateArgs),
     /// Classes of images with their probabilities
     Predict(predict::PredictArgs),
+    /// Weights files: what is in them, how two differ, their average, one format into another
+    Weights(weights::WeightsArgs),
     /// Look at things: `danlu show network resnet18`
     Show(show::ShowArgs),
     /// The project's own measurements: `danlu bench step --network resnet18`
@@ -36,6 +41,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
         Command::Val(args) => evaluate::val(args),
         Command::Test(args) => evaluate::test(args),
         Command::Predict(args) => predict::run(args),
+        Command::Weights(args) => weights::run(args),
         Command::Show(args) => show::run(args),
         Command::Bench(args) => bench::run(*args),
     }

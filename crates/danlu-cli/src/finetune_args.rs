@@ -1,0 +1,43 @@
+//! The options that start a training from weights: `--weights`, `--strict`, `--freeze`, `--fine-tune`.
+
+use clap::Args;
+use danlu::recipe::{Layer, RecipeError};
+
+/// Short forms of the recipe's section `finetune`.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct FinetuneArgs {
+    /// `finetune.weights`: a .pth or .safetensors file, a Hugging Face folder, a run, or `imagenet` (downloaded once)
+    #[arg(long, value_name = "FILE", help_heading = "Fine-tuning")]
+    weights: Option<String>,
+    /// `finetune.strict`: any key that is missing, unexpected or of another size is an error
+    #[arg(long, help_heading = "Fine-tuning")]
+    strict: bool,
+    /// `finetune.freeze`: `backbone` (all but the last layer) or a pattern such as `layer1.*`; can be given several times
+    #[arg(long, value_name = "WHAT", help_heading = "Fine-tuning")]
+    freeze: Vec<String>,
+    /// The head alone for one epoch, then the whole network, with rates that fall to a hundredth at the first layers
+    #[arg(long, help_heading = "Fine-tuning", conflicts_with = "freeze")]
+    fine_tune: bool,
+}
+
+impl FinetuneArgs {
+    /// Adds what was asked for.
+    pub(crate) fn add_to(&self, layer: &mut Layer) -> Result<(), RecipeError> {
+        if self.fine_tune {
+            // fastai's `fine_tune`: one frozen epoch, then rates that fall from the head to a hundredth (`lr_mult`).
+            layer.flag("finetune.head_epochs", 1, "--fine-tune")?;
+            layer.flag("optimizer.layer_decay", 0.8, "--fine-tune")?;
+            layer.flag("optimizer.layer_decay_min_scale", 0.01, "--fine-tune")?;
+        }
+        if let Some(weights) = &self.weights {
+            layer.flag("finetune.weights", weights.as_str(), "--weights")?;
+        }
+        if self.strict {
+            layer.flag("finetune.strict", true, "--strict")?;
+        }
+        if !self.freeze.is_empty() {
+            layer.flag("finetune.freeze", self.freeze.clone(), "--freeze")?;
+        }
+        Ok(())
+    }
+}

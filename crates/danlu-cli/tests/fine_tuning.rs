@@ -1,0 +1,161 @@
+//! Fine-tuning with the real binary: weights in, every key accounted for, exact resume, weights out.
+
+use std::path::Path;
+
+use assert_cmd::Command;
+
+fn danlu(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_danlu"));
+    command.current_dir(folder).env("DANLU_HOME", folder.join("home")).env("NO_COLOR", "1");
+    command
+}
+
+/// Two classes of colour images: bright above, or bright below.
+fn images(folder: &Path, each: u32) {
+    for (class, bright) in [("above", true), ("below", false)] {
+        std::fs::create_dir_all(folder.join(class)).expect("creates");
+        for i in 0..each {
+            let image = image::RgbImage::from_fn(16, 16, |x, y| {
+                let base = if (y < 8) == bright { 200 } else { 40 };
+                image::Rgb([0, 20, 40].map(|more| (base + (x * 7 + y * 3 + i * 11 + more) % 40) as u8))
+            });
+            image.save(folder.join(class).join(format!("{i}.png"))).expect("saves");
+        }
+    }
+}
+
+/// A run on 10 grey classes, whose weights the others start from.
+fn pretrain(folder: &Path) {
+    danlu(folder)
+        .args(["train", "demo", "--name", "first", "--quiet", "--network", "small", "--epochs", "1"])
+        .args(["--set", "data.limit=0.05", "--set", "network.width=8"])
+        .assert()
+        .success();
+}
+
+fn stderr(command: &mut Command) -> String {
+    String::from_utf8_lossy(&command.assert().success().get_output().stderr).into_owned()
+}
+
+#[test]
+fn a_frozen_backbone_gets_a_new_head_and_every_key_is_accounted_for() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    pretrain(folder);
+    images(&folder.join("photos"), 30);
+
+    // The network is that of the weights; 10 classes become 2, 1 channel becomes 3.
+    let text = stderr(
+        danlu(folder)
+            .args(["train", "photos", "--weights", "runs/first", "--freeze", "backbone", "--name", "head"])
+            .args(["--epochs", "2", "--batch-size", "16", "--lr", "0.1"]),
+    );
+    for expected in [
+        "weights: `",
+        "best.safetensors` (safetensors)",
+        "new head: the weights are for 10 classes, the task has 2",
+        "new head: `fc.weight`, `fc.bias`",
+        "1 input channels summed and shared out over 3",
+        "network.name = \"small\": the network of the weights",
+    ] {
+        assert!(text.contains(expected), "`{expected}` is not in: {text}");
+    }
+    let origin = std::fs::read(folder.join("runs/head/initial_weights.json")).expect("is there");
+    let origin: serde_json::Value = serde_json::from_slice(&origin).expect("JSON");
+    let count = |list: &str| origin["report"][list].as_array().expect("a list").len();
+    assert_eq!(count("new_head"), 2);
+    assert_eq!(count("missing") + count("unexpected") + count("shape_mismatch"), 0);
+    assert!(count("loaded") > 10);
+
+    // Nothing but the head has moved, running statistics included.
+    let output =
+        danlu(folder).args(["weights", "diff", "runs/first", "runs/head", "--json"]).assert().code(1);
+    let diff: serde_json::Value = serde_json::from_slice(&output.get_output().stdout).expect("JSON");
+    let shapes: Vec<&str> =
+        diff["shapes"].as_array().expect("a list").iter().filter_map(|entry| entry[0].as_str()).collect();
+    assert_eq!(diff["values"], serde_json::json!([]), "{diff}");
+    assert_eq!(shapes.len(), 3, "the first layer for 3 channels, and the head: {shapes:?}");
+
+    // --strict refuses all of that, and leaves nothing behind.
+    let output = danlu(folder)
+        .args(["train", "photos", "--weights", "runs/first", "--strict", "--name", "strict"])
+        .assert()
+        .code(2);
+    let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    assert!(text.contains("images of 1 channels") && text.contains("hint:"), "{text}");
+    assert!(!folder.join("runs/strict").exists());
+}
+
+#[test]
+fn a_fine_tuning_that_is_killed_ends_in_the_same_bytes_without_the_file_it_started_from() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    pretrain(folder);
+    std::fs::copy(folder.join("runs/first/weights/best.safetensors"), folder.join("w.safetensors"))
+        .expect("copies");
+    let train = |name: &str| {
+        let mut command = danlu(folder);
+        command
+            .args(["train", "demo", "--weights", "w.safetensors", "--fine-tune", "--name", name, "--quiet"])
+            .args(["--set", "data.limit=0.05", "--epochs", "3", "--batch-size", "24", "--lr", "0.02"])
+            .args(["--set", "train.checkpoint.iterations=1", "--set", "train.ema=0.9"]);
+        command
+    };
+    train("whole").assert().success();
+    // Once in the epoch in which the head trains alone, once after the unfreezing.
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_danlu"));
+    child.current_dir(folder).env("DANLU_HOME", folder.join("home"));
+    child.args(train("killed").get_args()).stderr(std::process::Stdio::null());
+    let events = folder.join("runs/killed/events.jsonl");
+    for (round, wanted) in [4, 19].into_iter().enumerate() {
+        if round == 1 {
+            child = std::process::Command::new(env!("CARGO_BIN_EXE_danlu"));
+            child.current_dir(folder).args(["resume", "runs/killed", "--quiet"]);
+            child.stderr(std::process::Stdio::null());
+        }
+        let mut running = child.spawn().expect("starts");
+        let lines =
+            || std::fs::read(&events).map_or(0, |bytes| bytes.iter().filter(|byte| **byte == b'\n').count());
+        while lines() < wanted && running.try_wait().expect("can be asked").is_none() {
+            std::thread::sleep(std::time::Duration::from_micros(300));
+        }
+        assert!(running.try_wait().expect("can be asked").is_none(), "it was done before it was killed");
+        running.kill().expect("kills");
+        running.wait().expect("is gone");
+        // The checkpoint holds everything from the first moment on.
+        let _ = std::fs::remove_file(folder.join("w.safetensors"));
+    }
+    danlu(folder).args(["resume", "runs/killed", "--quiet"]).assert().success();
+    for file in ["weights/best.safetensors", "weights/last.safetensors", "events.jsonl", "metrics.csv"] {
+        let read = |run: &str| std::fs::read(folder.join("runs").join(run).join(file)).expect("is there");
+        assert!(read("whole") == read("killed"), "{file} differs");
+    }
+}
+
+#[test]
+fn weights_that_cannot_be_meant_are_refused_with_a_hint_and_nothing_left_behind() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    let hostile = Path::new(env!("CARGO_MANIFEST_DIR")).join("../danlu-weights/tests");
+    let path = |name: &str| hostile.join(name).display().to_string();
+    let cases = [
+        (path("hostile/os_system_protocol2.pth"), "calls `os.system`"),
+        (path("hostile/truncated.pth"), "damaged"),
+        (path("hostile/zero.pth"), "an empty file"),
+        (path("hostile/header_beyond_file.safetensors"), "the header needs 5008 bytes"),
+        (path("hostile/wrong_magic.bin"), "is not a weights file"),
+        (path("golden/vgg_thin.pth"), "another architecture"),
+        ("nowhere.pth".to_owned(), "nowhere.pth"),
+    ];
+    for (file, expected) in cases {
+        let output = danlu(folder)
+            .args(["train", "demo", "--network", "resnet18", "--weights", &file])
+            .assert()
+            .code(2);
+        let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+        assert!(text.contains(expected) && text.contains("hint:"), "{file}: {text}");
+    }
+    let output = danlu(folder).args(["train", "demo", "--freeze", "layer9"]).assert().code(2);
+    assert!(String::from_utf8_lossy(&output.get_output().stderr).contains("layer9"));
+    assert!(!folder.join("runs").exists() && !folder.join("danlu_was_here").exists());
+}

@@ -1,0 +1,276 @@
+//! Starting from weights: which file, what of it fits the network, and what of the network trains.
+
+use std::path::{Path, PathBuf};
+
+use danlu_nn::{BnMode, Graph, NetworkConfig, StateDict};
+use danlu_optim::{Dtype, GroupConfig, GroupingConfig, ParamSpec, glob};
+use danlu_recipe::{FrozenNorm, Head, Layer, Origin, Recipe};
+use danlu_weights::{
+    LoadOptions, LoadReport, Loaded, ModelCard, WeightsError, match_state_dict, read_state_dict,
+};
+use serde::Serialize;
+
+use crate::error::TrainError;
+
+/// Weights that fit a network, and what became of every key of their file.
+#[derive(Clone, Debug)]
+pub struct InitialWeights {
+    /// What is loaded; it may lack tensors, which keep their random values.
+    pub state: StateDict,
+    /// Where it came from and what was done to it (`initial_weights.json`).
+    pub origin: WeightsOrigin,
+}
+
+/// Where the weights of a run came from: every key is in one of the report's lists.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WeightsOrigin {
+    /// The file that was read.
+    pub path: String,
+    /// How it was stored.
+    pub format: &'static str,
+    /// What was done while reading: prefixes removed, types converted, the head replaced and why.
+    pub notes: Vec<String>,
+    /// What became of every key.
+    pub report: LoadReport,
+}
+
+impl InitialWeights {
+    /// A few lines for a person.
+    pub fn summary(&self) -> Vec<String> {
+        let origin = &self.origin;
+        let mut lines = vec![format!("weights: `{}` ({})", origin.path, origin.format)];
+        lines.extend(origin.notes.iter().map(|note| format!("  {note}")));
+        lines.extend(origin.report.to_string().lines().map(|line| format!("  {line}")));
+        lines
+    }
+}
+
+/// Weights as read, before a network is known.
+#[derive(Debug)]
+pub(crate) struct Source {
+    loaded: Loaded,
+}
+
+impl Source {
+    /// Reads the weights that a recipe names; none where it starts from scratch.
+    pub(crate) fn of(recipe: &Recipe) -> Result<Option<Self>, TrainError> {
+        let Some(weights) = &recipe.finetune.weights else { return Ok(None) };
+        Ok(Some(Source { loaded: read_state_dict(Path::new(weights))? }))
+    }
+
+    /// The network of the weights as a layer under what a person says; empty where it is not known or was asked for.
+    pub(crate) fn network(&self, layers: &[Layer]) -> Layer {
+        let mut layer = Layer::new();
+        let asked = |key: &str| layers.iter().any(|layer| layer.get(key).is_some());
+        if asked("network") || asked("network.name") {
+            return layer;
+        }
+        let Some(config) = network_of(&self.loaded) else { return layer };
+        let origin = Origin::Advisor {
+            reason: "the network of the weights".to_owned(),
+            source: self.loaded.path.display().to_string(),
+        };
+        if let (Ok(path), Ok(value)) = ("network".parse(), serde_json::to_value(config)) {
+            layer.set(path, value, origin);
+        }
+        layer
+    }
+
+    /// Mean and standard deviation that the weights were trained with, where their file tells.
+    pub(crate) fn normalisation(&self, channels: usize) -> Option<(Vec<f32>, Vec<f32>)> {
+        let ModelCard { mean, std, .. } = &self.loaded.card;
+        (mean.len() == channels && std.len() == channels && std.iter().all(|std| *std > 0.0))
+            .then(|| (mean.clone(), std.clone()))
+    }
+
+    /// Fits the weights to a network for `classes`.
+    pub(crate) fn fit(
+        self,
+        recipe: &Recipe,
+        graph: &Graph,
+        classes: &[String],
+    ) -> Result<InitialWeights, TrainError> {
+        let Loaded { state, card, format, path, mut notes, .. } = self.loaded;
+        let strict = recipe.finetune.strict;
+        let targets = targets_of(graph);
+        let mut options =
+            LoadOptions { strict, adapt_input_channels: !strict, replace_head: false, allow_partial: false };
+        match recipe.finetune.head {
+            Head::Keep => {}
+            Head::New => options.replace_head = true,
+            // As many classes, but others: their head would say the wrong names.
+            Head::Auto => {
+                if !strict && !card.classes.is_empty() && card.classes != classes {
+                    options.replace_head = true;
+                    notes.push(if card.classes.len() == classes.len() {
+                        "new head: the weights are for other classes, or for these in another order"
+                            .to_owned()
+                    } else {
+                        let (found, wanted) = (card.classes.len(), classes.len());
+                        format!("new head: the weights are for {found} classes, the task has {wanted}")
+                    });
+                }
+            }
+        }
+        let matched = match match_state_dict(&targets, &state, &options) {
+            Err(WeightsError::HeadMismatch { found, expected, .. })
+                if recipe.finetune.head == Head::Auto && !strict =>
+            {
+                notes.push(format!("new head: the weights are for {found} classes, the task has {expected}"));
+                match_state_dict(&targets, &state, &LoadOptions { replace_head: true, ..options })?
+            }
+            other => other?,
+        };
+        let path = std::fs::canonicalize(&path).unwrap_or(path).display().to_string();
+        let origin = WeightsOrigin { path, format: format.name(), notes, report: matched.report };
+        Ok(InitialWeights { state: matched.state, origin })
+    }
+}
+
+/// The network that weights belong to: as their card describes it, else as names and shapes tell.
+pub(crate) fn network_of(loaded: &Loaded) -> Option<NetworkConfig> {
+    if let Some(config) = &loaded.card.network {
+        if let Ok(config) = serde_json::from_value::<NetworkConfig>(config.clone()) {
+            return Some(config);
+        }
+        // timm puts a tag behind the name: `resnet50.a1_in1k`.
+        let name = loaded.card.architecture().unwrap_or_default();
+        if let Some(config) = NetworkConfig::by_name(name.split('.').next().unwrap_or_default()) {
+            return Some(config);
+        }
+    }
+    danlu_weights::identify(&loaded.state).and_then(|found| NetworkConfig::by_name(&found.architecture))
+}
+
+/// Names and shapes of a network's parameters and buffers.
+pub(crate) fn targets_of(graph: &Graph) -> Vec<(String, Vec<usize>)> {
+    let params = graph.params().iter().map(|param| (param.name.clone(), param.shape.clone()));
+    params.chain(graph.buffers().into_iter().map(|buffer| (buffer.name, buffer.shape))).collect()
+}
+
+/// Writes `initial_weights.json` into a run folder.
+pub(crate) fn write_origin(run: &Path, origin: &WeightsOrigin) -> Result<PathBuf, TrainError> {
+    let path = run.join("initial_weights.json");
+    let bytes = crate::run_folder::to_json(origin)?;
+    danlu_weights::write_atomic(&path, |writer| std::io::Write::write_all(writer, &bytes))?;
+    Ok(path)
+}
+
+/// The layer of the network's last parameters.
+fn head_of(graph: &Graph) -> &str {
+    let last = graph.params().last().map_or("", |param| param.name.as_str());
+    last.rsplit_once('.').map_or(last, |(layer, _)| layer)
+}
+
+/// The recipe's parameter groups, with what `finetune` freezes or slows down put before the groups that were written
+/// out, which therefore win.
+pub(crate) fn grouping(recipe: &Recipe, graph: &Graph) -> GroupingConfig {
+    let finetune = &recipe.finetune;
+    let head = format!("{}.*", head_of(graph));
+    let group = |pattern: &str| GroupConfig { pattern: pattern.to_owned(), ..GroupConfig::default() };
+    let mut groups = Vec::new();
+    if finetune.head_epochs > 0 || finetune.backbone_lr_scale != 1.0 {
+        let scaled = finetune.backbone_lr_scale != 1.0;
+        groups.push(GroupConfig {
+            unfreeze_epoch: Some(u64::from(finetune.head_epochs)),
+            lr_scale: scaled.then_some(finetune.backbone_lr_scale),
+            ..group("*")
+        });
+        groups.push(GroupConfig { unfreeze_epoch: Some(0), lr_scale: scaled.then_some(1.0), ..group(&head) });
+    }
+    for pattern in &finetune.freeze {
+        if pattern == "backbone" {
+            groups.push(GroupConfig { freeze: Some(true), ..group("*") });
+            groups.push(GroupConfig { freeze: Some(false), ..group(&head) });
+            continue;
+        }
+        let plain = !pattern.contains(['*', '?']);
+        let is_parameter = graph.params().iter().any(|param| param.name == *pattern);
+        let whole = if plain && !is_parameter { format!("{pattern}.*") } else { pattern.clone() };
+        groups.push(GroupConfig { freeze: Some(true), ..group(&whole) });
+    }
+    let own = &recipe.optimizer.grouping;
+    groups.extend(own.groups.iter().cloned());
+    GroupingConfig { groups, ..own.clone() }
+}
+
+/// Refuses patterns that match nothing and a network of which nothing would train, before anything is written.
+pub(crate) fn check(recipe: &Recipe, graph: &Graph) -> Result<(), TrainError> {
+    let params = graph.params();
+    let specs: Vec<ParamSpec> = params
+        .iter()
+        .map(|param| ParamSpec { name: param.name.clone(), shape: param.shape.clone() })
+        .collect();
+    let grouping = grouping(recipe, graph);
+    danlu_optim::state_bytes_with(&recipe.optimizer.rule, &grouping, &specs, Dtype::F32)?;
+    let frozen = |spec: &ParamSpec| {
+        let matching = grouping.groups.iter().filter(|group| glob(&group.pattern, &spec.name));
+        matching.filter_map(|group| group.freeze).next_back().unwrap_or(false)
+    };
+    if specs.iter().all(frozen) { Err(TrainError::NothingTrains) } else { Ok(()) }
+}
+
+/// What the batch norms of frozen layers do in training.
+pub(crate) fn bn_mode(recipe: &Recipe) -> BnMode {
+    match recipe.finetune.frozen_norm {
+        FrozenNorm::Running => BnMode::RunningWhereFrozen,
+        FrozenNorm::Batch => BnMode::Batch,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use danlu_optim::Optimizer;
+
+    fn trainable(toml: &str, epoch: u64) -> Vec<(String, bool, f64)> {
+        let layer = Layer::from_toml(toml, "r.toml").expect("is TOML");
+        let recipe: Recipe = danlu_recipe::resolve(&[layer]).expect("is a recipe").recipe;
+        let graph =
+            NetworkConfig::by_name("resnet18").expect("is known").build(3, 4, [32, 32]).expect("builds");
+        let engine = danlu_nn::Engine::new(graph, &Default::default()).expect("starts");
+        let grouping = grouping(&recipe, engine.graph());
+        let specs = engine.param_specs();
+        let mut optimizer =
+            Optimizer::with_grouping(&recipe.optimizer.rule, &grouping, &specs, None, Dtype::F32)
+                .expect("groups");
+        optimizer.set_epoch(epoch);
+        let mut lr = vec![0.0; specs.len()];
+        for group in optimizer.groups() {
+            group.params.iter().for_each(|&param| lr[param] = group.lr);
+        }
+        let names = specs.into_iter().map(|spec| spec.name);
+        names.zip(optimizer.trainable()).zip(lr).map(|((name, trains), lr)| (name, trains, lr)).collect()
+    }
+
+    #[test]
+    fn a_frozen_backbone_leaves_the_head_alone_to_train() {
+        for (name, trains, _) in trainable("finetune.freeze = [\"backbone\"]", 5) {
+            assert_eq!(trains, name.starts_with("fc."), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_layer_is_frozen_by_its_name_and_a_group_of_ones_own_wins() {
+        let toml =
+            "finetune.freeze = [\"backbone\"]\n[[optimizer.groups]]\nmatch = \"layer4.*\"\nfreeze = false";
+        for (name, trains, _) in trainable(toml, 0) {
+            assert_eq!(trains, name.starts_with("fc.") || name.starts_with("layer4."), "{name}");
+        }
+        for (name, trains, _) in trainable("finetune.freeze = [\"layer1\", \"conv1.weight\", \"*.bn2.*\"]", 0)
+        {
+            let frozen = name.starts_with("layer1.") || name == "conv1.weight" || name.contains(".bn2.");
+            assert_eq!(trains, !frozen, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_head_trains_first_and_the_backbone_follows_more_slowly() {
+        let toml = "finetune = { head_epochs = 2, backbone_lr_scale = 0.1 }\noptimizer = { name = \"sgd\", lr = 0.5 }";
+        for (name, trains, lr) in trainable(toml, 1) {
+            assert_eq!(trains, name.starts_with("fc."), "{name}");
+            assert!((lr - if name.starts_with("fc.") { 0.5 } else { 0.05 }).abs() < 1e-12, "{name}: {lr}");
+        }
+        assert!(trainable(toml, 2).iter().all(|(_, trains, _)| *trains));
+    }
+}

@@ -53,6 +53,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         direction: job.direction,
         space: job.space.clone(),
         max_steps: job.max_steps,
+        context: serde_json::Value::Null,
     };
     let mut study = Study::open(MemoryStore::default(), spec)?;
     let mut policy = policy(&job)?;

@@ -18,6 +18,7 @@ pub mod store;
 pub mod study;
 pub mod trial;
 pub mod view;
+pub mod worker;
 
 pub use distribution::Distribution;
 pub use error::{Result, TuneError};

@@ -5,8 +5,20 @@
 //! [`TuneError::LeaseLost`](crate::TuneError::LeaseLost) and can neither report nor finish. Time is the store's own.
 
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod sql;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
 pub use memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use postgres::open_postgres;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use sql::SqlStore;
+#[cfg(feature = "sqlite")]
+pub use sqlite::open_sqlite;
 
 use crate::error::Result;
 use crate::space::{Space, Values};
@@ -129,6 +141,39 @@ pub trait Store: Send {
 pub struct Cursor {
     /// Changes up to this one have been read.
     pub(crate) sequence: i64,
+    /// The largest trial id seen.
+    pub(crate) last_trial: i64,
+    /// Unfinished trials that danlu does not run (enqueued, or another tool's): looked at again each time.
+    pub(crate) foreign: Vec<i64>,
+}
+
+/// Opens a store by its address: `sqlite:PATH`, `sqlite:///PATH` (as Optuna writes it) or `postgres://USER@HOST:PORT/DATABASE`.
+/// `create` makes the file and the tables where there are none.
+///
+/// # Errors
+/// `StoreUrl` where the address cannot be read, `Schema` for tables of another version, `Store` for what the database says.
+pub fn open(url: &str, create: bool) -> Result<Box<dyn Store>> {
+    let refuse = |reason: &str| Err(crate::TuneError::StoreUrl { url: shown(url), reason: reason.into() });
+    if let Some(path) = url.strip_prefix("sqlite:///").or_else(|| url.strip_prefix("sqlite:")) {
+        if path.is_empty() || path.starts_with("//") {
+            return refuse("expected a path after `sqlite:`");
+        }
+        #[cfg(feature = "sqlite")]
+        return Ok(Box::new(open_sqlite(std::path::Path::new(path), create)?));
+    }
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        #[cfg(feature = "postgres")]
+        return Ok(Box::new(open_postgres(url, create)?));
+    }
+    let _ = create;
+    refuse("this kind of store is not known")
+}
+
+fn shown(url: &str) -> String {
+    #[cfg(feature = "postgres")]
+    return postgres::without_password(url);
+    #[cfg(not(feature = "postgres"))]
+    url.to_owned()
 }
 
 impl<S: Store + ?Sized> Store for Box<S> {

@@ -42,6 +42,9 @@ pub struct StudySpec {
     pub space: Space,
     /// The steps (epochs, or whatever the objective reports by) of a complete trial.
     pub max_steps: u64,
+    /// What a worker on another machine needs to know beside the space; opaque to the tuner, no part of the comparison.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub context: serde_json::Value,
 }
 
 impl StudySpec {
@@ -136,6 +139,11 @@ impl<S: Store> Study<S> {
     /// The trials as of the last refresh.
     pub fn view(&self) -> &View {
         &self.view
+    }
+
+    /// Tells policies how many seconds of the budget are left.
+    pub fn set_seconds_left(&mut self, seconds: Option<f64>) {
+        self.view.seconds_left = seconds;
     }
 
     /// The store.

@@ -49,6 +49,10 @@ impl View {
     /// with a failed trial without values until its own arrives (Optuna never leaves one).
     pub fn put(&mut self, trial: Trial) {
         let number = trial.number;
+        // Stores may hand over a trial that did not change; policies count changes.
+        if self.trials.get(number as usize).is_some_and(|known| same(known, &trial)) {
+            return;
+        }
         while self.trials.len() as u64 <= number {
             let n = self.trials.len() as u64;
             self.trials.push(Trial {
@@ -128,6 +132,16 @@ impl View {
     pub fn seconds_per_step(&self) -> Option<f64> {
         (self.timed_steps > 0).then(|| self.seconds / self.timed_steps as f64)
     }
+}
+
+/// Equal, where a value that is not a number equals itself.
+fn same(a: &Trial, b: &Trial) -> bool {
+    let equal = |x: f64, y: f64| x == y || (x.is_nan() && y.is_nan());
+    (a.state, a.epoch, a.id, &a.checkpoint, &a.values) == (b.state, b.epoch, b.id, &b.checkpoint, &b.values)
+        && a.value.is_some() == b.value.is_some()
+        && equal(a.value.unwrap_or(0.0), b.value.unwrap_or(0.0))
+        && a.curve.len() == b.curve.len()
+        && a.curve.iter().zip(&b.curve).all(|(x, y)| x.step == y.step && equal(x.value, y.value))
 }
 
 /// Seconds and steps of a trial whose steps were timed.

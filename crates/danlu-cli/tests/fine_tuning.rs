@@ -159,3 +159,88 @@ fn weights_that_cannot_be_meant_are_refused_with_a_hint_and_nothing_left_behind(
     assert!(String::from_utf8_lossy(&output.get_output().stderr).contains("layer9"));
     assert!(!folder.join("runs").exists() && !folder.join("danlu_was_here").exists());
 }
+
+#[test]
+fn a_run_is_exported_checked_on_its_validation_images_and_every_file_predicts_the_same() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    images(&folder.join("photos"), 30);
+    danlu(folder)
+        .args(["train", "photos", "--name", "a", "--network", "small", "--epochs", "2", "--batch-size", "16"])
+        .args(["--set", "network.width=8", "--quiet"])
+        .assert()
+        .success();
+    let exports: [&[&str]; 5] = [
+        &["--to", "onnx", "--preprocessing"],
+        &["--to", "safetensors"],
+        &["--to", "safetensors", "--fold", "--out", "folded.safetensors"],
+        &["--to", "pth"],
+        &["--to", "huggingface"],
+    ];
+    for arguments in exports {
+        let output = danlu(folder).args(["export", "runs/a", "--json"]).args(arguments).assert().success();
+        let json: serde_json::Value = serde_json::from_slice(&output.get_output().stdout).expect("JSON");
+        assert_eq!(json["checked_on"], "10 validation images", "{json}");
+        assert_eq!(json["same_class"], 10);
+        assert!(json["relative_difference"].as_f64().expect("a number") <= 1e-4, "{json}");
+        let folds = json["format"] == "onnx" || arguments.contains(&"--fold");
+        assert_eq!(json["folded"].as_array().expect("a list").is_empty(), !folds, "{json}");
+    }
+    for record in ["model.onnx.json", "model.pth.json", "folded.safetensors.json", "huggingface.json"] {
+        assert!(folder.join("runs/a/export").join(record).is_file(), "{record}");
+    }
+
+    // The same probabilities from the run and from each file that carries its card; paths from stdin, in batches.
+    let paths: Vec<String> = (0..5).map(|i| format!("photos/below/{i}.png")).collect();
+    let predict = |model: &str| {
+        let output = danlu(folder)
+            .args(["predict", model, "-", "--csv", "--batch-size", "2"])
+            .write_stdin(paths.join("\n"))
+            .assert()
+            .success();
+        String::from_utf8_lossy(&output.get_output().stdout).into_owned()
+    };
+    let probability = |text: &str| -> Vec<f64> {
+        let rows = text.lines().skip(1).filter(|line| line.contains(",below,"));
+        rows.map(|line| line.rsplit(',').next().expect("a column").parse().expect("a number")).collect()
+    };
+    let run = predict("runs/a");
+    assert!(run.starts_with("image,rank,class,probability\n") && run.lines().count() == 11, "{run}");
+    for file in ["runs/a/export/model.safetensors", "folded.safetensors", "runs/a/export/huggingface"] {
+        let (a, b) = (probability(&run), probability(&predict(file)));
+        assert!(a.len() == 5 && a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-4), "{file}: {a:?} {b:?}");
+    }
+
+    // A .pth file has lost its network: said, with what it looks like where that is known.
+    let output =
+        danlu(folder).args(["predict", "runs/a/export/model.pth", "photos/below/1.png"]).assert().code(2);
+    let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    assert!(text.contains("of no network that danlu has") && text.contains("hint:"), "{text}");
+    // An ONNX path that cannot be written.
+    let output =
+        danlu(folder).args(["export", "runs/a", "--to", "onnx", "--out", "no/such/m.onnx"]).assert().code(2);
+    let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    assert!(text.contains("no/such/m.onnx") && text.contains("hint:"), "{text}");
+    // One unreadable image among others: the others are answered, and the exit code tells.
+    let output = danlu(folder)
+        .args(["predict", "runs/a", "photos/below/1.png", "nowhere.png", "--json"])
+        .assert()
+        .failure();
+    assert!(String::from_utf8_lossy(&output.get_output().stdout).contains("below/1.png"));
+
+    // The weights commands.
+    danlu(folder).args(["weights", "diff", "runs/a", "runs/a/export/model.pth"]).assert().success();
+    danlu(folder)
+        .args(["weights", "convert", "runs/a/export/model.pth", "back.safetensors"])
+        .assert()
+        .success();
+    danlu(folder)
+        .args(["weights", "average", "back.safetensors", "runs/a", "--out", "mean.pth"])
+        .assert()
+        .success();
+    danlu(folder).args(["weights", "diff", "mean.pth", "runs/a"]).assert().success();
+    danlu(folder).args(["weights", "convert", "mean.pth", "mean.onnx"]).assert().code(2);
+    let output = danlu(folder).args(["weights", "inspect", "runs/a"]).assert().success();
+    let text = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+    assert!(text.contains("classes: above, below") && text.contains("fc.weight"), "{text}");
+}

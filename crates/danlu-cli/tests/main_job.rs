@@ -98,7 +98,7 @@ fn bad_requests_are_refused_with_a_hint_and_nothing_half_written() {
         (&["train", "photos", "--batch-size", "4000"], "batch_size"),
         (&["train", "photos", "--precision", "bf16"], "bf16"),
         (&["resume", "photos"], "is not a run folder"),
-        (&["predict", "nowhere", "x.png"], "is not a run folder"),
+        (&["predict", "nowhere", "x.png"], "nowhere"),
     ];
     for (arguments, expected) in cases {
         let output = danlu(folder).args(arguments).assert().code(2);

@@ -99,6 +99,30 @@ pub enum TrainError {
         /// The class.
         class: String,
     },
+    /// Weights of no network that danlu has.
+    #[error("`{}` holds weights of no network that danlu has{}", path.display(),
+        looks_like.as_ref().map(|name| format!(": they look like {name}")).unwrap_or_default())]
+    UnknownNetwork {
+        /// The file.
+        path: PathBuf,
+        /// What the weights look like.
+        looks_like: Option<String>,
+    },
+    /// An export that does not agree with the run; it was removed.
+    #[error(
+        "the export to `{}` does not agree with the run: relative difference {relative:.1e}, the same class for {same} of {images} images; it was removed",
+        path.display()
+    )]
+    Parity {
+        /// The file.
+        path: PathBuf,
+        /// Largest difference of a logit over the largest logit.
+        relative: f64,
+        /// Images of the same class.
+        same: usize,
+        /// Images compared.
+        images: usize,
+    },
     /// Every parameter is frozen.
     #[error("every parameter is frozen: nothing would train")]
     NothingTrains,
@@ -236,6 +260,11 @@ impl TrainError {
             TrainError::UnknownClass { .. } => {
                 "classes are matched by name; name the folders as the training set did".to_owned()
             }
+            TrainError::UnknownNetwork { .. } => {
+                "`danlu show network` has the names; a file that danlu wrote tells its network itself"
+                    .to_owned()
+            }
+            TrainError::Parity { .. } => "please report this with the run folder".to_owned(),
             TrainError::NothingTrains => {
                 "`--freeze backbone` leaves the last layer to train; see also `optimizer.groups`".to_owned()
             }
@@ -270,6 +299,7 @@ impl TrainError {
             TrainError::Diverged { .. }
             | TrainError::TooManyBroken { .. }
             | TrainError::Interrupted { .. }
+            | TrainError::Parity { .. }
             | TrainError::Internal { .. } => false,
             // Whatever cannot be read or created before anything has begun is a matter of the request; a write that fails
             // later is not.

@@ -10,6 +10,7 @@ mod checkpoint;
 mod error;
 mod evaluate;
 pub mod events;
+mod export;
 mod finetune;
 pub mod journal;
 mod log_file;
@@ -24,6 +25,7 @@ mod training;
 
 pub use error::TrainError;
 pub use events::{EpochEvent, Event, read_events};
+pub use export::{ExportFormat, ExportOptions, Exported, FoldedLayer, export_run};
 pub use finetune::{InitialWeights, WeightsOrigin};
 pub use journal::read_journal;
 pub use metrics::{ClassMetrics, Metrics, Tally, argmax, softmax};

@@ -2,14 +2,16 @@
 
 use std::path::Path;
 
-use danlu_data::{DataConfig, fit_image, load_image};
-use danlu_nn::{Engine, Images, Input, WeightSet};
+use danlu_data::{DataConfig, Fit, Interpolation, Pixels, fit_image, load_image};
+use danlu_nn::{Engine, EngineConfig, Graph, Images, Input, WeightSet};
+use danlu_weights::{LoadOptions, Loaded, Resize, identify, match_state_dict, read_state_dict};
 use serde::Serialize;
 
 use crate::error::TrainError;
+use crate::finetune::{network_of, targets_of};
 use crate::metrics::softmax;
 use crate::prepare::engine_config;
-use crate::run_folder::{RunFolder, RunInfo};
+use crate::run_folder::RunFolder;
 
 /// A class and its probability.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -20,13 +22,17 @@ pub struct Prediction {
     pub probability: f64,
 }
 
-/// A run's best weights, ready to look at images.
+/// A trained network, ready to look at images.
 #[derive(Debug)]
 pub struct Predictor {
-    engine: Engine,
+    pub(crate) engine: Engine,
     data: DataConfig,
     size: [usize; 2],
-    info: RunInfo,
+    classes: Vec<String>,
+    channels: usize,
+    mean: Vec<f32>,
+    std: Vec<f32>,
+    notes: Vec<String>,
 }
 
 impl Predictor {
@@ -45,9 +51,109 @@ impl Predictor {
         })?;
         let graph = recipe.network.build(info.channels, info.classes.len(), [side, side])?;
         let mut engine = Engine::new(graph, &engine_config(&recipe))?;
-        let weights = danlu_weights::read_state_dict(&run.best_weights())?;
+        let weights = read_state_dict(&run.best_weights())?;
         engine.load_state_dict(&weights.state, WeightSet::Live)?;
-        Ok(Predictor { engine, data: recipe.data, size: [side, side], info })
+        Ok(Predictor {
+            engine,
+            data: recipe.data,
+            size: [side, side],
+            classes: info.classes,
+            channels: info.channels,
+            mean: info.mean,
+            std: info.std,
+            notes: Vec::new(),
+        })
+    }
+
+    /// Loads a run folder, a `.safetensors` or `.pth` file, or a Hugging Face folder. The network, the classes and the
+    /// preprocessing are those of the file's model card; what a file does not tell is told by its names and shapes or
+    /// assumed to be ImageNet's, and said in [`notes`](Self::notes).
+    ///
+    /// # Errors
+    /// Where the file cannot be read, is of no network that danlu knows, or does not fit it to the last key.
+    pub fn load(path: &Path) -> Result<Self, TrainError> {
+        if path.join("run.json").is_file() {
+            return Self::open(&RunFolder::open(path)?);
+        }
+        if path.is_dir() && path.join("recipe.toml").is_file() || !path.exists() {
+            // Says what is missing of a run, or that there is nothing.
+            RunFolder::open(path)?;
+        }
+        Self::from_weights(read_state_dict(path)?)
+    }
+
+    fn from_weights(loaded: Loaded) -> Result<Self, TrainError> {
+        let mut notes = loaded.notes.clone();
+        let found = identify(&loaded.state);
+        let Loaded { ref state, ref card, ref path, .. } = loaded;
+        let config = network_of(&loaded).ok_or_else(|| TrainError::UnknownNetwork {
+            path: path.clone(),
+            looks_like: found.as_ref().map(|found| found.architecture.clone()),
+        })?;
+        let first =
+            state.iter().find(|(_, tensor)| tensor.shape.len() == 4).map(|(_, tensor)| tensor.shape[1]);
+        let channels = card.channels.or(first).unwrap_or(3);
+        let mut classes = card.classes.clone();
+        if classes.is_empty() {
+            let last = state.iter().filter(|(_, tensor)| tensor.shape.len() == 2).last();
+            let count = found.and_then(|found| found.classes).or(last.map(|(_, tensor)| tensor.shape[0]));
+            classes = (0..count.unwrap_or(1000)).map(|index| format!("class {index}")).collect();
+            notes.push("the file names no classes: they are numbered".to_owned());
+        }
+        let size = card.crop.unwrap_or([224, 224]);
+        let mut data = DataConfig::default();
+        match (card.resize, card.crop) {
+            (Some(Resize::ShortSide(side)), Some(crop)) => {
+                data.crop_ratio = (crop[0] as f64 / side as f64).min(1.0)
+            }
+            (Some(Resize::Exact(_)), _) => data.fit = Fit::Squash,
+            (_, Some(_)) => {}
+            _ => {
+                data.crop_ratio = 0.875;
+                notes.push(
+                    "the file tells no image size: resized to 256, cropped to 224, as for ImageNet"
+                        .to_owned(),
+                );
+            }
+        }
+        if let Some(name) = &card.interpolation {
+            let known = serde_json::from_value::<Interpolation>(name.as_str().into());
+            data.interpolation = known.unwrap_or_default();
+        }
+        let (mut mean, mut std) = (card.mean.clone(), card.std.clone());
+        if mean.len() != channels || std.len() != channels {
+            (mean, std) = match channels {
+                1 => (vec![0.449], vec![0.226]),
+                _ => (vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]),
+            };
+            notes.push(format!("the file tells no normalisation: ImageNet's mean {mean:?} and std {std:?}"));
+        }
+        let graph = fitting_graph(config.build(channels, classes.len(), size)?, state)?;
+        let options = LoadOptions { strict: true, ..LoadOptions::default() };
+        let matched = match_state_dict(&targets_of(&graph), state, &options)?;
+        let mut engine = Engine::new(graph, &EngineConfig::default())?;
+        engine.load_state_dict(&matched.state, WeightSet::Live)?;
+        Ok(Predictor { engine, data, size, classes, channels, mean, std, notes })
+    }
+
+    /// What was assumed where the file did not tell.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The classes, in the order of the network's outputs.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// Reads an image file and brings it to the network's input size.
+    ///
+    /// # Errors
+    /// Where the image cannot be read.
+    pub fn read(&self, image: &Path) -> Result<Pixels, TrainError> {
+        let pixels = load_image(image, self.channels, &self.data)?;
+        let DataConfig { fit, crop_ratio, interpolation, .. } = self.data;
+        Ok(fit_image(&pixels, self.size, fit, crop_ratio, interpolation))
     }
 
     /// The classes of an image file, the most probable first.
@@ -55,20 +161,48 @@ impl Predictor {
     /// # Errors
     /// Where the image cannot be read.
     pub fn predict(&mut self, image: &Path) -> Result<Vec<Prediction>, TrainError> {
-        let pixels = load_image(image, self.info.channels, &self.data)?;
-        let pixels =
-            fit_image(&pixels, self.size, self.data.fit, self.data.crop_ratio, self.data.interpolation);
-        let images = Images::U8 { data: &pixels.data, mean: &self.info.mean, std: &self.info.std };
-        let input = Input { images, shape: [1, self.size[0], self.size[1], self.info.channels], mix: None };
-        let probabilities = softmax(self.engine.infer(&input, WeightSet::Live)?);
-        let mut predictions: Vec<Prediction> = self
-            .info
-            .classes
-            .iter()
-            .zip(probabilities)
-            .map(|(class, probability)| Prediction { class: class.clone(), probability })
-            .collect();
-        predictions.sort_by(|a, b| b.probability.total_cmp(&a.probability));
-        Ok(predictions)
+        let pixels = self.read(image)?;
+        Ok(self.predict_batch(&[pixels])?.pop().unwrap_or_default())
     }
+
+    /// The classes of several images that [`read`](Self::read) has read, in one pass: a row an image, the most probable
+    /// class first.
+    ///
+    /// # Errors
+    /// Where an image is not of the network's input size.
+    pub fn predict_batch(&mut self, images: &[Pixels]) -> Result<Vec<Vec<Prediction>>, TrainError> {
+        if images.is_empty() {
+            return Ok(Vec::new());
+        }
+        let data: Vec<u8> = images.iter().flat_map(|image| image.data.iter().copied()).collect();
+        let logits = self.logits(&data, images.len())?;
+        let rows = logits.chunks_exact(self.classes.len()).map(|row| {
+            let classes = self.classes.iter().zip(softmax(row));
+            let mut row: Vec<Prediction> = classes
+                .map(|(class, probability)| Prediction { class: class.clone(), probability })
+                .collect();
+            row.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+            row
+        });
+        Ok(rows.collect())
+    }
+
+    /// Logits `[images, classes]` of `images` whole images `[N, H, W, C]`.
+    pub(crate) fn logits(&mut self, data: &[u8], images: usize) -> Result<Vec<f32>, TrainError> {
+        let input = Input {
+            images: Images::U8 { data, mean: &self.mean, std: &self.std },
+            shape: [images, self.size[0], self.size[1], self.channels],
+            mix: None,
+        };
+        Ok(self.engine.infer(&input, WeightSet::Live)?.to_vec())
+    }
+}
+
+/// The graph as the weights have it: with batch norms, or with these folded into the convolutions.
+fn fitting_graph(graph: Graph, state: &danlu_weights::StateDict) -> Result<Graph, TrainError> {
+    let has_norms = !graph.buffers().is_empty();
+    if has_norms && !state.keys().any(|key| key.ends_with("running_mean")) {
+        return Ok(Engine::new(graph, &EngineConfig::default())?.fold(WeightSet::Live)?.0);
+    }
+    Ok(graph)
 }

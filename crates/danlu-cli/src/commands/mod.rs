@@ -2,6 +2,7 @@
 
 mod bench;
 mod evaluate;
+mod export;
 mod predict;
 mod resume;
 mod show;
@@ -25,6 +26,8 @@ pub(crate) enum Command {
     Test(evaluate::EvaluateArgs),
     /// Classes of images with their probabilities
     Predict(predict::PredictArgs),
+    /// A run's model for other programs: ONNX, safetensors, .pth, Hugging Face; checked on validation images
+    Export(export::ExportArgs),
     /// Weights files: what is in them, how two differ, their average, one format into another
     Weights(weights::WeightsArgs),
     /// Look at things: `danlu show network resnet18`
@@ -41,6 +44,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
         Command::Val(args) => evaluate::val(args),
         Command::Test(args) => evaluate::test(args),
         Command::Predict(args) => predict::run(args),
+        Command::Export(args) => export::run(args),
         Command::Weights(args) => weights::run(args),
         Command::Show(args) => show::run(args),
         Command::Bench(args) => bench::run(*args),

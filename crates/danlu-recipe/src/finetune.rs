@@ -12,8 +12,8 @@ use crate::resolve::Fault;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FinetuneConfig {
-    /// The weights to start from: a `.pth` or `.safetensors` file, a Hugging Face folder, a run folder (its best
-    /// weights), or `imagenet` (torchvision's, downloaded once). Default none: the weights are drawn at random. Where
+    /// The weights to start from: a `.pth` or `.safetensors` file, a Hugging Face folder or a run folder (its best
+    /// weights). Default none: the weights are drawn at random. Where
     /// no network is asked for, it is that of the weights.
     pub weights: Option<String>,
     /// Any key that is missing, unexpected or of another size is an error, as PyTorch's
@@ -39,8 +39,6 @@ pub struct FinetuneConfig {
     pub mean: Option<Vec<f32>>,
     /// Standard deviation of each channel that images are normalised with, 0 to 1. Default as `mean`.
     pub std: Option<Vec<f32>>,
-    /// Whether the output of a frozen prefix of the network is computed once an image and kept. Default `auto`.
-    pub cache_features: CacheFeatures,
 }
 
 impl Default for FinetuneConfig {
@@ -55,7 +53,6 @@ impl Default for FinetuneConfig {
             backbone_lr_scale: 1.0,
             mean: None,
             std: None,
-            cache_features: CacheFeatures::Auto,
         }
     }
 }
@@ -84,17 +81,6 @@ pub enum FrozenNorm {
     /// The statistics of the batch, and the running ones move: what PyTorch does where only `requires_grad` is off. For
     /// images that differ much from those of the weights.
     Batch,
-}
-
-/// Whether the output of a frozen prefix is kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum CacheFeatures {
-    /// Where no augmentation changes the images and the features fit into `data.cache_bytes` (default).
-    #[default]
-    Auto,
-    /// Never: the prefix is computed again in every epoch.
-    Off,
 }
 
 impl FinetuneConfig {

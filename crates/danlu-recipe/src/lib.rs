@@ -51,7 +51,7 @@ mod write;
 pub use advise::{Choice, DataFacts, MachineFacts, advise};
 pub use diff::{Change, diff};
 pub use error::{Problem, RecipeError};
-pub use finetune::{CacheFeatures, FinetuneConfig, FrozenNorm, Head};
+pub use finetune::{FinetuneConfig, FrozenNorm, Head};
 pub use layer::Layer;
 pub use origin::Origin;
 pub use path::{Path, PathError, Step};

@@ -30,7 +30,8 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
         (None, 1)
     };
     let label = if code == 130 { paint("1;33", "stopped:") } else { paint("1;31", "error:") };
-    let message = format!("{error:#}");
+    // Our errors say their cause themselves; others are printed with their chain.
+    let message = if error.is::<TrainError>() { error.to_string() } else { format!("{error:#}") };
     // The label already says so.
     let message = if code == 130 { message.trim_start_matches("stopped ") } else { &message };
     eprintln!("{label} {message}");

@@ -109,6 +109,99 @@ fn bad_requests_are_refused_with_a_hint_and_nothing_half_written() {
     assert!(!folder.join("runs").exists(), "a refused request left something behind");
 }
 
+/// What the system refuses is said with the file's name and a hint, and leaves no run that is half a run.
+#[test]
+fn a_folder_that_cannot_be_written_is_refused_with_a_hint() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    images(&folder.join("photos"), 20);
+    std::fs::write(folder.join("taken"), "a file where the runs should be").expect("writes");
+    // Root may write anywhere but into a file and into the kernel's own folders.
+    let mut places = vec!["taken"];
+    if cfg!(target_os = "linux") {
+        places.push("/proc/danlu");
+    }
+    for place in places {
+        let output = danlu(folder).args(["train", "photos", "--runs", place]).args(SMALL).assert().code(2);
+        let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+        assert!(text.contains(place) && text.contains("hint:"), "{text}");
+        assert_eq!(text.matches("os error").count(), 1, "the cause is said once: {text}");
+    }
+}
+
+/// A full disk, as a limit on the size of files: the error names the file, no temporary file stays, and the run goes on later.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_is_full_stops_the_run_and_a_resume_completes_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    images(&folder.join("photos"), 20);
+    let command = "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\"";
+    let output = Command::new("sh")
+        .args(["-c", command, env!("CARGO_BIN_EXE_danlu"), "train", "photos", "--name", "a"])
+        .args(["--network", "small"])
+        .args(SMALL)
+        .current_dir(folder)
+        .env("DANLU_HOME", folder.join("home"))
+        .env("NO_COLOR", "1")
+        .assert()
+        .failure();
+    let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    assert!(text.contains("runs/a/") && text.contains("hint:"), "{text}");
+    for part in ["weights", "checkpoint"] {
+        let left = std::fs::read_dir(folder.join("runs/a").join(part)).expect("lists").count();
+        assert_eq!(left, 0, "a file is left in {part}");
+    }
+    danlu(folder).args(["resume", "runs/a"]).assert().success();
+    assert!(folder.join("runs/a/result.json").is_file());
+}
+
+/// What is no image, or would be a bomb, is left out by name before any memory is taken for it; damaged IDX files are refused.
+#[test]
+fn files_that_are_not_what_they_say_are_named() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    images(&folder.join("photos"), 20);
+    std::fs::write(folder.join("photos/above/text.jpg"), "not an image").expect("writes");
+    // A PNG whose header claims 65000 x 65000 pixels.
+    let mut bomb = std::fs::read(folder.join("photos/above/0.png")).expect("reads");
+    bomb[16..20].copy_from_slice(&65_000u32.to_be_bytes());
+    bomb[20..24].copy_from_slice(&65_000u32.to_be_bytes());
+    std::fs::write(folder.join("photos/below/bomb.png"), bomb).expect("writes");
+    let output = danlu(folder)
+        .args(["train", "photos", "--network", "small", "--set", "data.max_broken=0.2"])
+        .args(SMALL)
+        .assert()
+        .success();
+    let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    assert!(text.contains("text.jpg") && text.contains("bomb.png"), "{text}");
+
+    for (name, magic, expected) in [("magic", 0x0000_0999u32, "magic"), ("short", 0x0000_0803, "short")] {
+        let data = folder.join(name);
+        std::fs::create_dir(&data).expect("creates");
+        let mut file = magic.to_be_bytes().to_vec();
+        for size in [100u32, 28, 28] {
+            file.extend(size.to_be_bytes());
+        }
+        file.extend([0; 50]);
+        std::fs::write(data.join("train-images-idx3-ubyte"), file).expect("writes");
+        let mut labels = 0x0000_0801u32.to_be_bytes().to_vec();
+        labels.extend(100u32.to_be_bytes());
+        labels.extend((0..100u8).map(|i| i % 10));
+        std::fs::write(data.join("train-labels-idx1-ubyte"), labels).expect("writes");
+        let output = danlu(folder).args(["train", name]).assert().code(2);
+        let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+        assert!(text.contains("train-images-idx3-ubyte") && text.contains("hint:"), "{expected}: {text}");
+    }
+    let output = danlu(folder)
+        .args(["train", "photos", "--network", "vgg16", "--image-size", "8"])
+        .args(["--epochs", "1", "--batch-size", "8"])
+        .assert()
+        .code(2);
+    let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    assert!(text.contains("layer `features.") && text.contains("hint:"), "{text}");
+}
+
 #[test]
 fn a_loss_that_explodes_stops_before_the_update_and_names_the_layer() {
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -230,6 +230,14 @@ impl TrainError {
                         .to_owned()
                 }
                 io::ErrorKind::NotFound => "check the path".to_owned(),
+                io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+                    "a file is where a folder should be; choose another folder with `--runs DIR`".to_owned()
+                }
+                io::ErrorKind::FileTooLarge => {
+                    "the file system or a limit (`ulimit -f`) allows no larger file; raise it, then `danlu resume RUN`"
+                        .to_owned()
+                }
+                io::ErrorKind::ReadOnlyFilesystem => "choose a folder that can be written with `--runs DIR`".to_owned(),
                 _ => return None,
             },
             TrainError::NotARun { .. } => {

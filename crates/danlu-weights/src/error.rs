@@ -166,7 +166,12 @@ impl WeightsError {
             WeightsError::Io { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => "check the path; is it relative to another folder?",
                 io::ErrorKind::PermissionDenied => "check the permissions of the file and its folder",
-                io::ErrorKind::StorageFull => "free some space; nothing was left half-written",
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    "free some space; nothing was left half-written"
+                }
+                io::ErrorKind::FileTooLarge => {
+                    "the file system or a limit (`ulimit -f`) allows no larger file; nothing was left half-written"
+                }
                 _ => return None,
             },
             WeightsError::NotWeights { found, .. } if found.contains("HTML") => {

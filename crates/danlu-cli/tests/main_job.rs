@@ -136,7 +136,7 @@ fn a_disk_that_is_full_stops_the_run_and_a_resume_completes_it() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let folder = folder.path();
     images(&folder.join("photos"), 20);
-    let command = "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\"";
+    let command = "trap '' XFSZ; ulimit -f 24; exec \"$0\" \"$@\"";
     let output = Command::new("sh")
         .args(["-c", command, env!("CARGO_BIN_EXE_danlu"), "train", "photos", "--name", "a"])
         .args(["--network", "small"])

@@ -171,7 +171,8 @@ impl DataError {
         Some(match self {
             DataError::NotFound { .. } => "check the spelling, or try `danlu train demo`".into(),
             DataError::NotADataset { .. } => {
-                "give the folder that holds one folder for each class, as `photos/` for `photos/cat/1.jpg`".into()
+                "give the folder that holds one folder for each class, as `photos/` for `photos/cat/1.jpg`"
+                    .into()
             }
             DataError::Empty { .. } | DataError::NoClassFolders { .. } => {
                 "put the images of each class into a folder named after the class".into()
@@ -190,11 +191,13 @@ impl DataError {
             DataError::EmptyPart { .. } => {
                 "add images, or raise `data.val_fraction` or `data.test_fraction`".into()
             }
-            DataError::TooManyBroken { .. } => {
-                "`danlu audit DATA` lists every broken image; repair or remove them, or raise `data.max_broken`".into()
+            DataError::TooManyBroken { .. } => "repair or remove them, or raise `data.max_broken`".into(),
+            DataError::Image { .. } => {
+                "open it in an image viewer; if that fails too, the file is damaged".into()
             }
-            DataError::Image { .. } => "open it in an image viewer; if that fails too, the file is damaged".into(),
-            DataError::Format { .. } => "the file may be damaged or cut short; download or copy it again".into(),
+            DataError::Format { .. } => {
+                "the file may be damaged or cut short; download or copy it again".into()
+            }
             DataError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
                 "you have no permission to read it; see `ls -l`".into()
             }

@@ -280,7 +280,7 @@ impl TrainError {
                 "leave both out to take those of the weights, or of the training images".to_owned()
             }
             TrainError::NoTestSet { .. } => {
-                "add a `test` folder, or hold some out with `--set data.test=0.15`".to_owned()
+                "add a `test` folder, or hold some out with `--set data.test_fraction=0.15`".to_owned()
             }
             TrainError::BatchTooLarge { samples, .. } => {
                 // The largest power of two that leaves at least four updates an epoch.

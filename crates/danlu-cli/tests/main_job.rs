@@ -43,6 +43,17 @@ fn a_folder_of_images_becomes_a_tested_model() {
         assert!(folder.join("runs/a").join(file).is_file(), "{file} is missing");
     }
 
+    // The curves of a run against itself: in the terminal, and as a picture with both names in its legend.
+    let output = danlu(folder).args(["show", "curves", "runs/a"]).assert().success();
+    let text = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+    assert!(text.contains("loss (nats)") && text.contains("learning rate"), "{text}");
+    let both = ["show", "curves", "runs/a", "runs/a", "--svg", "c.svg", "--png", "c.png"];
+    danlu(folder).args(both).assert().success();
+    let svg = std::fs::read_to_string(folder.join("c.svg")).expect("reads");
+    assert!(svg.contains("a validation") && svg.contains("top-1 (%)"), "{svg}");
+    assert!(std::fs::read(folder.join("c.png")).expect("reads").starts_with(b"\x89PNG"));
+    danlu(folder).args(["show", "curves", "photos"]).assert().code(2);
+
     // The test set: opened once, and the second time is counted.
     for times in 1..=2 {
         let output = danlu(folder).args(["test", "runs/a", "--json"]).assert().success();

@@ -6,6 +6,7 @@ mod export;
 mod predict;
 mod resume;
 mod show;
+mod show_curves;
 mod train;
 mod weights;
 

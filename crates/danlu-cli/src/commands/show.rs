@@ -15,6 +15,8 @@ pub(crate) struct ShowArgs {
 
 #[derive(Debug, Subcommand)]
 enum Show {
+    /// Learning curves of one or more runs, in the terminal or as a picture
+    Curves(super::show_curves::CurvesArgs),
     /// Layers, shapes, parameters and FLOPs of a network
     Network {
         /// Name of the network: small, resnet18, vgg16_bn, ...
@@ -35,7 +37,12 @@ enum Show {
 }
 
 pub(crate) fn run(args: ShowArgs) -> anyhow::Result<()> {
-    let Show::Network { name, set, image_size, channels, classes } = args.what;
+    let (name, set, image_size, channels, classes) = match args.what {
+        Show::Curves(args) => return super::show_curves::run(args),
+        Show::Network { name, set, image_size, channels, classes } => {
+            (name, set, image_size, channels, classes)
+        }
+    };
     let graph =
         network(&name, &set)?.build(channels, classes, [image_size, image_size]).map_err(TrainError::from)?;
     writeln!(std::io::stdout().lock(), "{graph}")?;

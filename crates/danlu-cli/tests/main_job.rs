@@ -160,9 +160,12 @@ fn a_disk_that_is_full_stops_the_run_and_a_resume_completes_it() {
     let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
     assert!(text.contains("runs/a/") && text.contains("hint:"), "{text}");
     for part in ["weights", "checkpoint"] {
-        let left = std::fs::read_dir(folder.join("runs/a").join(part)).expect("lists").count();
-        assert_eq!(left, 0, "a file is left in {part}");
+        for entry in std::fs::read_dir(folder.join("runs/a").join(part)).expect("lists") {
+            let name = entry.expect("reads").file_name().to_string_lossy().into_owned();
+            assert!(!name.ends_with(".tmp"), "`{name}` is left half-written in {part}");
+        }
     }
+    assert!(!folder.join("runs/a/result.json").exists());
     danlu(folder).args(["resume", "runs/a"]).assert().success();
     assert!(folder.join("runs/a/result.json").is_file());
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use danlu::train::TrainError;
+use danlu::tune::StudyError;
 use danlu::weights::WeightsError;
 
 use crate::commands::Differs;
@@ -17,6 +18,13 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     let (hint, code) = if let Some(error) = error.downcast_ref::<TrainError>() {
         let code = match error {
             TrainError::Interrupted { .. } => 130,
+            error if error.is_request_error() => 2,
+            _ => 1,
+        };
+        (error.hint(), code)
+    } else if let Some(error) = error.downcast_ref::<StudyError>() {
+        let code = match error {
+            StudyError::Train(TrainError::Interrupted { .. }) => 130,
             error if error.is_request_error() => 2,
             _ => 1,
         };

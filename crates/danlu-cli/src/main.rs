@@ -5,6 +5,7 @@ mod failure;
 mod finetune_args;
 mod interrupt;
 mod recipe_args;
+mod study_table;
 mod terminal;
 
 use std::process::ExitCode;

@@ -296,7 +296,17 @@ fn data_facts(dataset: &Dataset) -> DataFacts {
 }
 
 /// Cores, memory, and the speed of training steps as measured now, in about half a second: a promise of minutes should not rest on an assumption.
+/// Measured once a process, so that the trials of a study are advised alike and none waits for it again.
 fn machine_facts() -> Result<MachineFacts, TrainError> {
+    static FACTS: std::sync::OnceLock<MachineFacts> = std::sync::OnceLock::new();
+    if let Some(facts) = FACTS.get() {
+        return Ok(facts.clone());
+    }
+    let facts = measure_machine()?;
+    Ok(FACTS.get_or_init(|| facts).clone())
+}
+
+fn measure_machine() -> Result<MachineFacts, TrainError> {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     // Where the system does not say, a small laptop is assumed.
     let memory_bytes = available_memory().unwrap_or(4 << 30);

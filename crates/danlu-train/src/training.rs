@@ -306,6 +306,12 @@ impl Session {
             }
             self.train_epoch(&mut clock, observer, stop)?;
             self.finish_epoch(&mut clock, observer)?;
+            if stop.is_set() && self.position.epoch < self.epochs() {
+                // The epoch has just written its checkpoint.
+                let iteration = self.position.iteration;
+                self.journal.write(JournalEntry::Stop { iteration })?;
+                return Err(TrainError::Interrupted { run: self.run.path().to_path_buf(), iteration });
+            }
         }
         if reason == "early_stop" {
             let patience = self.recipe.train.early_stopping.as_ref().map_or(0, |stopping| stopping.patience);

@@ -27,7 +27,7 @@ struct Job {
 
 fn policy(job: &Job) -> Result<Box<dyn Policy>, Box<dyn Error>> {
     Ok(match job.policy.as_str() {
-        "freeze_thaw" => Box::new(danlu_tune::policy::FreezeThaw::default()),
+        "freeze_thaw" => Box::new(danlu_tune::policy::FreezeThaw::new(job.seed)),
         "random" => Box::new(Pair { sampler: Random, scheduler: Full }),
         "sobol" => Box::new(Pair { sampler: Sobol::new(job.seed), scheduler: Full }),
         "tpe" => Box::new(Pair { sampler: Tpe::default(), scheduler: Full }),

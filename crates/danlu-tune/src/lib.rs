@@ -9,6 +9,7 @@ mod curve;
 pub mod distribution;
 mod error;
 mod gp;
+pub mod importance;
 mod normal;
 pub mod policy;
 pub mod sampler;

@@ -6,11 +6,13 @@
 
 pub mod curves;
 pub mod report;
+pub mod tune;
 
 pub use danlu_data as data;
 pub use danlu_nn as nn;
 pub use danlu_optim as optim;
 pub use danlu_recipe as recipe;
 pub use danlu_train as train;
+pub use danlu_tune as tuner;
 pub use danlu_view as view;
 pub use danlu_weights as weights;

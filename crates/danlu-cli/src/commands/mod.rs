@@ -8,7 +8,9 @@ mod resume;
 mod show;
 mod show_curves;
 mod train;
+mod tune;
 mod weights;
+mod worker;
 
 use clap::Subcommand;
 
@@ -21,6 +23,10 @@ pub(crate) enum Command {
     Train(Box<train::TrainArgs>),
     /// Go on with a training after Ctrl-C, a kill or a power cut
     Resume(resume::ResumeArgs),
+    /// Search the hyper-parameters: `danlu tune space.toml photos/ --budget 30m`
+    Tune(Box<tune::TuneArgs>),
+    /// Work on a study that `danlu tune` started, from any machine: `danlu worker --store postgres://...`
+    Worker(worker::WorkerArgs),
     /// Validation metrics of a run's best weights again
     Val(evaluate::EvaluateArgs),
     /// Evaluate the held-out test set, once; every opening is written into a ledger
@@ -42,6 +48,8 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Train(args) => train::run(*args),
         Command::Resume(args) => resume::run(args),
+        Command::Tune(args) => tune::run(*args),
+        Command::Worker(args) => worker::run(args),
         Command::Val(args) => evaluate::val(args),
         Command::Test(args) => evaluate::test(args),
         Command::Predict(args) => predict::run(args),

@@ -21,6 +21,8 @@ pub struct FreezeThaw {
     pub startup: usize,
     /// At most so many trials stand in the Gaussian process.
     pub limit: usize,
+    /// Names the random numbers of verdicts; two workers need two.
+    pub seed: u64,
     sampler: Prior<Tpe>,
     kernel: Option<Kernel>,
     fitted: usize,
@@ -36,6 +38,7 @@ impl Default for FreezeThaw {
             eta: 1.6,
             startup: 5,
             limit: 250,
+            seed: 0,
             sampler: Prior::new(Tpe::default()),
             kernel: None,
             fitted: 0,
@@ -43,6 +46,13 @@ impl Default for FreezeThaw {
             pending: None,
             scratch: Vec::new(),
         }
+    }
+}
+
+impl FreezeThaw {
+    /// The default settings, with a seed.
+    pub fn new(seed: u64) -> Self {
+        FreezeThaw { seed, ..FreezeThaw::default() }
     }
 }
 
@@ -252,7 +262,7 @@ impl Policy for FreezeThaw {
         if !self.rungs.contains(&trial.steps()) {
             return Verdict::Continue;
         }
-        let mut rng = Stream::new(7, danlu_rng::Purpose::Sampler, 1 << 40 | number, trial.steps());
+        let mut rng = Stream::new(self.seed, danlu_rng::Purpose::Sampler, 1 << 40 | number, trial.steps());
         let action = self.decide(view, &mut rng, Some(number));
         if action == Action::Thaw(number) {
             return Verdict::Continue;

@@ -242,3 +242,21 @@ fn a_dry_run_shows_recipe_network_and_memory_and_writes_nothing() {
     }
     assert!(!folder.join("runs").exists());
 }
+
+#[test]
+fn a_study_keeps_its_budget_writes_the_best_recipe_and_never_opens_the_test_set() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    let space = "network = { name = \"small\", width = { int = [4, 8], step = 4 } }\ndata.limit = 0.05\ntrain = { epochs = 2, batch_size = 32 }\noptimizer.lr = { log = [0.001, 0.3] }\n";
+    std::fs::write(folder.join("space.toml"), space).expect("writes");
+    let tune = ["tune", "space.toml", "demo", "--budget", "2trials", "--workers", "1"];
+    danlu(folder).args(tune).assert().success();
+    let best = std::fs::read_to_string(folder.join("runs/space/best.toml")).expect("the best recipe");
+    assert!(best.contains("lr") && folder.join("runs/space/study.html").is_file(), "{best}");
+    assert!(!folder.join("home").exists(), "a study opened the test set");
+
+    std::fs::write(folder.join("bad.toml"), space.replace("[4, 8]", "[8, 4]")).expect("writes");
+    let output = danlu(folder).args(["tune", "bad.toml", "demo", "--budget", "2trials"]).assert().code(2);
+    let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    assert!(text.contains("network.width") && text.contains("bad.toml line 1"), "{text}");
+}

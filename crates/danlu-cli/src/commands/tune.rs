@@ -42,8 +42,8 @@ pub(crate) struct TuneArgs {
     /// Train the best 3 recipes again with 3 other seeds each, after the budget
     #[arg(long)]
     confirm: bool,
-    /// How to search: `freeze_thaw`, or a sampler and a scheduler such as `tpe+asha`
-    #[arg(long, value_name = "NAME", default_value = "freeze_thaw")]
+    /// How to search: a sampler and a scheduler such as `tpe+asha`, or `freeze_thaw`; pause/resume ASHA measured best
+    #[arg(long, value_name = "NAME", default_value = "random+asha")]
     policy: String,
     /// Seed of the search
     #[arg(long, value_name = "N", default_value_t = 0)]

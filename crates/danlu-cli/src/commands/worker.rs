@@ -30,7 +30,7 @@ pub(crate) struct WorkerArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     workers: usize,
     /// How to search
-    #[arg(long, value_name = "NAME", default_value = "freeze_thaw")]
+    #[arg(long, value_name = "NAME", default_value = "random+asha")]
     policy: String,
     /// Seed of the search; without one the process number, since two workers need two
     #[arg(long, value_name = "N")]

@@ -69,7 +69,7 @@ pub struct Control<'a> {
     pub workers: usize,
     /// Seed of the samplers.
     pub seed: u64,
-    /// `freeze_thaw` (default), or `sampler+scheduler` such as `tpe+asha`.
+    /// `sampler+scheduler` such as `random+asha` (the default of the command line: the best that was measured) or `tpe+asha`; or `freeze_thaw`.
     pub policy: String,
     /// Limits.
     pub limits: Limits,

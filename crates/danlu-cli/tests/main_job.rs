@@ -255,6 +255,20 @@ fn a_study_keeps_its_budget_writes_the_best_recipe_and_never_opens_the_test_set(
     assert!(best.contains("lr") && folder.join("runs/space/study.html").is_file(), "{best}");
     assert!(!folder.join("home").exists(), "a study opened the test set");
 
+    // A new study of the same name in another store must not go on with this one's trials.
+    let output = danlu(folder).args(tune).args(["--store", "sqlite:other.db"]).assert().code(2);
+    let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    assert!(text.contains("holds trials") && text.contains("hint:"), "{text}");
+
+    // The work can be left to workers that know nothing but the store.
+    danlu(folder)
+        .args(["tune", "space.toml", "demo", "--name", "later", "--workers", "0"])
+        .assert()
+        .success();
+    let worker = ["worker", "--store", "sqlite:runs/studies.db", "--name", "later", "--budget", "1trials"];
+    danlu(folder).args(worker).args(["--json"]).assert().success();
+    assert!(folder.join("runs/later/trial-0/recipe.toml").is_file());
+
     std::fs::write(folder.join("bad.toml"), space.replace("[4, 8]", "[8, 4]")).expect("writes");
     let output = danlu(folder).args(["tune", "bad.toml", "demo", "--budget", "2trials"]).assert().code(2);
     let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();

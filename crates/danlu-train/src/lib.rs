@@ -30,7 +30,7 @@ pub use finetune::{InitialWeights, WeightsOrigin};
 pub use journal::read_journal;
 pub use metrics::{ClassMetrics, Metrics, Tally, argmax, softmax};
 pub use predict::{Prediction, Predictor};
-pub use prepare::{Prepared, TrainRequest};
+pub use prepare::{Prepared, TrainRequest, available_memory};
 pub use progress::{BestSoFar, IterationProgress, Observer, Silent, Speed, StopFlag};
 pub use run_folder::{ChoiceInfo, RunFolder, RunInfo};
 pub use training::{

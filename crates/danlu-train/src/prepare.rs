@@ -339,7 +339,7 @@ fn measure_step() -> Result<(f64, f64), TrainError> {
 }
 
 /// Bytes that programs may still take, on Linux.
-fn available_memory() -> Option<u64> {
+pub fn available_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
     line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)

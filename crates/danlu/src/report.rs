@@ -7,7 +7,7 @@ use danlu_data::Part;
 use danlu_train::events::EpochEvent;
 use danlu_train::{Evaluation, Event, RunFolder, TrainError, prepared_of, read_events, read_result};
 use danlu_view::report::{By, Choice, DataSummary, Fact, NumberTable, Picture, Score, TestResult};
-use danlu_view::{Confusion, Curve, Curves, Lang, Order, Panel, ReportInput, confusion, report};
+use danlu_view::{Confusion, Lang, Order, ReportInput, confusion, report};
 
 /// Writes `report.html` into a finished run, with the test result where the test set was opened; gives its path.
 ///
@@ -79,7 +79,7 @@ pub fn write(run: &RunFolder, test: Option<&Evaluation>, lang: Lang) -> Result<P
             ),
             fingerprint: info.fingerprint.clone(),
         }),
-        curves: Some(learning_curves(&epochs)),
+        curves: Some(crate::curves::of_runs(std::slice::from_ref(run))?),
         epochs: table(&epochs),
         validation: Some(Score { hits, images: result.val.samples }),
         test: test.map(|test| TestResult {
@@ -96,36 +96,6 @@ pub fn write(run: &RunFolder, test: Option<&Evaluation>, lang: Lang) -> Result<P
     let page = report(&input);
     danlu_weights::write_atomic(&run.report(), |writer| writer.write_all(page.as_bytes()))?;
     Ok(run.report())
-}
-
-fn learning_curves(epochs: &[EpochEvent]) -> Curves {
-    let curve = |name: &str, value: &dyn Fn(&EpochEvent) -> Option<f64>| Curve {
-        name: name.to_owned(),
-        points: epochs.iter().filter_map(|epoch| Some((epoch.epoch as f64, value(epoch)?))).collect(),
-        ..Curve::default()
-    };
-    let panel = |title: &str, curves| Panel { title: title.to_owned(), curves, ..Panel::default() };
-    Curves {
-        x_title: "epoch".to_owned(),
-        panels: vec![
-            panel(
-                "loss (nats)",
-                vec![
-                    curve("train", &|epoch| Some(epoch.train_loss)),
-                    curve("validation", &|epoch| Some(epoch.val.loss)),
-                ],
-            ),
-            panel(
-                "top-1 (%)",
-                vec![
-                    curve("train", &|epoch| epoch.train_top1.map(|top1| 100.0 * top1)),
-                    curve("validation", &|epoch| Some(100.0 * epoch.val.top1)),
-                ],
-            ),
-            panel("learning rate", vec![curve("lr", &|epoch| epoch.lr.first().copied())]),
-        ],
-        ..Curves::default()
-    }
 }
 
 fn table(epochs: &[EpochEvent]) -> NumberTable {

@@ -8,7 +8,7 @@ use danlu::train::{ExportFormat, ExportOptions, RunFolder, export_run};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  danlu export runs/photos-1 --to onnx\n  danlu export runs/photos-1 --to onnx --preprocessing --out model.onnx\n  danlu export runs/photos-1 --to pth --out resnet18.pth\n\nEvery export is compared with the run on validation images; one that does not agree to 1e-4 is removed. The result is\nprinted and kept in RUN/export/. int8 is out of scope: weights stay f32."
+    after_help = "Examples:\n  danlu export runs/photos-1 --to onnx\n  danlu export runs/photos-1 --to onnx --preprocessing --out model.onnx\n  danlu export runs/photos-1 --to pth --out resnet18.pth\n\nEvery export is compared with the run on validation images (ONNX before it is written, the others read back); one that does not agree to 1e-4 is removed. The result is\nprinted and kept in RUN/export/. int8 is out of scope: weights stay f32."
 )]
 pub(crate) struct ExportArgs {
     /// The run folder

@@ -78,7 +78,8 @@ pub(crate) fn run(args: TuneArgs) -> anyhow::Result<()> {
         store.create_study(&spec).map_err(StudyError::from)?;
     }
     // Who goes on with a study goes on with its plan: choices that were pinned then hold now.
-    let (plan, spec) = reload(&url, &name, plan, spec)?;
+    let (plan, spec) = reload(&url, &name, &plan)?;
+    refuse_trials_of_another(&url, &spec, &args.runs)?;
     let workers = match args.workers.as_str() {
         "auto" => {
             let (workers, said) = best_workers()?;
@@ -116,7 +117,7 @@ pub(crate) fn run(args: TuneArgs) -> anyhow::Result<()> {
     )
 }
 
-fn reload(url: &str, name: &str, plan: Plan, spec: StudySpec) -> anyhow::Result<(Plan, StudySpec)> {
+fn reload(url: &str, name: &str, plan: &Plan) -> anyhow::Result<(Plan, StudySpec)> {
     let mut store = store::open(url, false).map_err(StudyError::from)?;
     let (known, known_spec) = Plan::load(store.as_mut(), name)?;
     if known.fingerprint != plan.fingerprint {
@@ -126,8 +127,24 @@ fn reload(url: &str, name: &str, plan: Plan, spec: StudySpec) -> anyhow::Result<
         );
         return Err(StudyError::Space(problem, Some("give the new study another `--name`".into())).into());
     }
-    let _ = spec;
     Ok((known, known_spec))
+}
+
+/// A trial is resumed from its folder, so that the folder of a study must hold no trials of a study in another store.
+fn refuse_trials_of_another(url: &str, spec: &StudySpec, runs: &Path) -> anyhow::Result<()> {
+    let study = Study::open(store::open(url, false).map_err(StudyError::from)?, spec.clone());
+    let folder = runs.join(&spec.name);
+    if study.map_err(StudyError::from)?.view().trials().is_empty() && folder.join("trial-0").exists() {
+        let problem = format!(
+            "`{}` holds trials, and study `{}` in {} has none yet",
+            folder.display(),
+            spec.name,
+            shown(url)
+        );
+        let hint = "it belongs to a study in another store: open that one with `--store`, or give the new study another `--name`";
+        return Err(StudyError::Space(problem, Some(hint.into())).into());
+    }
+    Ok(())
 }
 
 /// The address without a password.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use danlu_train::StopFlag;
+use danlu_train::{StopFlag, available_memory};
 use danlu_tune::policy::FreezeThaw;
 use danlu_tune::sampler::{Grid, Prior, Random, Sobol, Tpe};
 use danlu_tune::scheduler::{Asha, Full, Hyperband, Median, Stop};
@@ -187,13 +187,6 @@ pub(super) fn study_folder(runs: &Path, name: &str) -> PathBuf {
 fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     if name.trim().is_empty() { "host".into() } else { name.trim().into() }
-}
-
-/// Bytes that programs may still take, on Linux.
-fn available_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
-    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
 /// Refuses names that cannot be the name of a folder.

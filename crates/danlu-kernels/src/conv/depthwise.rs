@@ -1,12 +1,11 @@
 //! Depthwise convolution: every channel has its own kernel, so the loops run over vectors of channels.
 
-use super::implicit::{Finish, finish_block, zero};
+use super::implicit::{Finish, finish_block, finished, zero};
 use super::pack::{self, View};
 use super::region::{Block, Blocks, Region};
 use super::simd::{Simd, with_simd};
 use super::{Conv2dShape, Epilogue, Pass, Prologue};
-use crate::columns;
-use crate::shared::{SharedMut, as_f64, f64_words};
+use crate::shared::{SharedMut, f64_words};
 use crate::{Isa, Threads};
 
 /// Elements of a band: half of a small L2 cache.
@@ -60,14 +59,9 @@ pub(super) fn forward(
     ws: &mut [f32],
 ) {
     let region = Region::forward(s);
-    let tasks = blocks(&region).count;
-    let (ws, stats) = ws.split_at_mut(ws.len() - f64_words(2 * s.k * tasks));
-    let parts = as_f64(stats, 2 * s.k * tasks);
-    let finish = Finish::new(&epilogue, parts);
-    run(&region, isa, threads, x, w, y, prologue, false, finish, ws);
-    if let Epilogue::Stats { sum, sum_sq } = epilogue {
-        columns::add_parts(parts, sum, sum_sq);
-    }
+    finished(s.k, blocks(&region).count, epilogue, ws, |finish, ws| {
+        run(&region, isa, threads, x, w, y, prologue, false, finish, ws);
+    });
 }
 
 pub(super) fn backward_input(

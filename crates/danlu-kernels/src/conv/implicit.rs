@@ -75,11 +75,23 @@ pub(super) fn forward(
     ws: &mut [f32],
 ) {
     let region = Region::forward(s);
-    let tasks = blocks(&region).count;
-    let (ws, stats) = ws.split_at_mut(ws.len() - f64_words(2 * s.k * tasks));
-    let parts = as_f64(stats, 2 * s.k * tasks);
-    let finish = Finish::new(&epilogue, parts);
-    run(&region, isa, threads, x, w, y, prologue, false, finish, ws);
+    finished(s.k, blocks(&region).count, epilogue, ws, |finish, ws| {
+        run(&region, isa, threads, x, w, y, prologue, false, finish, ws);
+    });
+}
+
+/// Runs a forward pass of `tasks` tasks over `k` channels with the epilogue as its finish. Statistics are kept by task at the end
+/// of `ws` and added in the order of the tasks, so that the number of threads does not change a bit.
+pub(super) fn finished(
+    k: usize,
+    tasks: usize,
+    epilogue: Epilogue<'_>,
+    ws: &mut [f32],
+    run: impl FnOnce(Finish<'_>, &mut [f32]),
+) {
+    let (ws, stats) = ws.split_at_mut(ws.len() - f64_words(2 * k * tasks));
+    let parts = as_f64(stats, 2 * k * tasks);
+    run(Finish::new(&epilogue, parts), ws);
     if let Epilogue::Stats { sum, sum_sq } = epilogue {
         columns::add_parts(parts, sum, sum_sq);
     }

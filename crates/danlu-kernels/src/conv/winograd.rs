@@ -6,14 +6,13 @@
 //! ±2 at the same cost.
 
 use super::gemm::{Runs, tile, with_tile};
-use super::implicit::{Finish, finish_block, store};
+use super::implicit::{Finish, finish_block, finished, store};
 use super::pack::Panels;
 use super::region::{Block, Region};
 use super::simd::{Simd, lanes, with_simd};
 use super::{Conv2dShape, Epilogue, Pass, Prologue};
 use crate::activation::{Act, with_act};
-use crate::columns;
-use crate::shared::{SharedMut, as_f64, f64_words};
+use crate::shared::{SharedMut, f64_words};
 use crate::{Isa, Threads};
 use std::marker::PhantomData;
 
@@ -134,13 +133,9 @@ pub(super) fn forward(
 ) {
     let region = region(s, Pass::Forward);
     let grid = Grid::new(&region);
-    let (ws, stats) = ws.split_at_mut(ws.len() - f64_words(2 * s.k * grid.tasks));
-    let parts = as_f64(stats, 2 * s.k * grid.tasks);
-    let finish = Finish::new(&epilogue, parts);
-    run(&region, &grid, isa, threads, x, w, y, prologue, false, finish, ws);
-    if let Epilogue::Stats { sum, sum_sq } = epilogue {
-        columns::add_parts(parts, sum, sum_sq);
-    }
+    finished(s.k, grid.tasks, epilogue, ws, |finish, ws| {
+        run(&region, &grid, isa, threads, x, w, y, prologue, false, finish, ws);
+    });
 }
 
 pub(super) fn backward_input(

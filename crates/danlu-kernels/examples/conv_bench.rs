@@ -5,10 +5,7 @@
 //! cargo run --release -p danlu-kernels --example conv_bench [-- FILTER [THREADS]]
 //! ```
 
-use danlu_kernels::{Conv2d, Conv2dShape, Epilogue, Isa, Pass, Prologue, Threads};
-#[cfg(target_arch = "x86_64")]
-use std::arch::x86_64::{__m256, __m512};
-use std::hint::black_box;
+use danlu_kernels::{Conv2d, Conv2dShape, Epilogue, Pass, Prologue, Threads};
 use std::time::{Duration, Instant};
 
 fn shapes() -> Vec<(&'static str, Conv2dShape)> {
@@ -70,64 +67,11 @@ fn best(mut f: impl FnMut()) -> f64 {
     best
 }
 
-const CHAINS: usize = 10;
-const PEAK_STEPS: usize = 2_000_000;
-
-/// Multiply-adds of independent chains, enough of them to hide the latency.
-#[cfg(target_arch = "x86_64")]
-macro_rules! chains {
-    ($name:ident, $features:literal, $V:ty, $splat:ident, $fma:ident, $spread:ident) => {
-        #[target_feature(enable = $features)]
-        fn $name(x: f32) -> $V {
-            use std::arch::x86_64::*;
-            let (x, tiny) = ($splat(x), $splat(1e-9));
-            let mut acc = [x; CHAINS];
-            for _ in 0..PEAK_STEPS {
-                for chain in &mut acc {
-                    *chain = $fma(*chain, x, tiny);
-                }
-            }
-            acc.into_iter().fold(x, |sum, chain| $spread(sum, chain))
-        }
-    };
-}
-#[cfg(target_arch = "x86_64")]
-chains!(chains_avx2, "avx2,fma", __m256, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_add_ps);
-#[cfg(target_arch = "x86_64")]
-chains!(chains_avx512, "avx512f,avx2,fma", __m512, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_add_ps);
-
-/// GFLOP/s of multiply-adds in registers on all threads; NaN where the instruction set has none.
-fn peak(threads: &Threads) -> f64 {
-    let lanes = match threads.isa() {
-        Isa::Avx2 => 8,
-        Isa::Avx512 => 16,
-        Isa::Portable => return f64::NAN,
-    };
-    let seconds = (0..5)
-        .map(|_| {
-            let start = Instant::now();
-            threads.for_each(threads.count(), |_, _| {
-                #[cfg(target_arch = "x86_64")]
-                // SAFETY: `Threads` has this instruction set only where the machine has it.
-                unsafe {
-                    if lanes == 8 {
-                        black_box(chains_avx2(black_box(0.999)));
-                    } else {
-                        black_box(chains_avx512(black_box(0.999)));
-                    }
-                }
-            });
-            start.elapsed().as_secs_f64()
-        })
-        .fold(f64::INFINITY, f64::min);
-    (2 * CHAINS * lanes * PEAK_STEPS * threads.count()) as f64 / seconds / 1e9
-}
-
 fn main() -> Result<(), danlu_kernels::KernelError> {
     let mut arguments = std::env::args().skip(1);
     let filter = arguments.next().unwrap_or_default();
     let threads = Threads::new(arguments.next().and_then(|n| n.parse().ok()).unwrap_or(0))?;
-    let peak = peak(&threads);
+    let peak = danlu_kernels::machine::peak_flops(&threads) / 1e9;
     println!("{} on {} threads, peak {peak:.0} GF/s", threads.isa().name(), threads.count());
     for (name, s) in shapes().into_iter().filter(|(name, _)| name.contains(&filter)) {
         let conv = Conv2d::new(s, threads.isa())?;

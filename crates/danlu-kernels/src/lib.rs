@@ -20,6 +20,7 @@ pub mod elementwise;
 mod error;
 mod isa;
 pub mod loss;
+pub mod machine;
 pub mod pool;
 pub mod reduce;
 mod shared;

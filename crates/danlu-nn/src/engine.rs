@@ -7,7 +7,7 @@ use danlu_optim::{Optimizer, ParamSpec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::core::{Backend, Core, LoadReport, NonFinite, RawTensor, WeightSet};
+use crate::core::{Backend, Core, KernelTime, LoadReport, NonFinite, RawTensor, WeightSet};
 use crate::device::{Cpu, Reference};
 use crate::error::{NnError, Result};
 use crate::fold;
@@ -377,6 +377,17 @@ impl Engine {
     /// Where the tensors are of another network or precision; the engine is then unchanged.
     pub fn import_state(&mut self, tensors: &[RawTensor]) -> Result<()> {
         self.core.import(tensors)
+    }
+
+    /// Whether passes are timed kernel by kernel, for [`profile`](Engine::profile). Default: no, and nothing is spent on it.
+    pub fn set_profiling(&mut self, on: bool) {
+        self.core.set_profiling(on);
+    }
+
+    /// The kernels of the last pass in the order in which they ran, with their times; empty unless
+    /// [`set_profiling`](Engine::set_profiling) is on.
+    pub fn profile(&self) -> &[KernelTime] {
+        self.core.profile()
     }
 
     /// The network with each batch norm folded into its convolution, and its weights.

@@ -2,6 +2,7 @@
 
 mod diagnose;
 mod exec;
+mod profile;
 mod state;
 
 use std::collections::HashMap;
@@ -20,9 +21,11 @@ use crate::real::Real;
 use crate::state_dict::{StateDict, Tensor};
 
 pub use diagnose::{NonFinite, NonFiniteKind};
+pub use profile::KernelTime;
 pub use state::{LoadReport, RawTensor};
 
 use exec::Bound;
+use profile::Profile;
 
 /// Which weights a pass uses or a state dict holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -102,6 +105,8 @@ pub(crate) trait Backend: Send + std::fmt::Debug {
     fn export(&self) -> Vec<RawTensor>;
     fn import(&mut self, tensors: &[RawTensor]) -> Result<()>;
     fn pool(&self) -> Option<&rayon::ThreadPool>;
+    fn set_profiling(&mut self, on: bool);
+    fn profile(&self) -> &[KernelTime];
 }
 
 #[derive(Debug)]
@@ -119,6 +124,7 @@ pub(crate) struct Core<T: Real> {
     plans: HashMap<PlanKey, Arc<Plan>>,
     last: Option<Arc<Plan>>,
     logits: Vec<f64>,
+    profile: Option<Profile>,
 }
 
 /// Values before the arena's first, so that it starts on a cache line.
@@ -168,6 +174,7 @@ impl<T: Real> Core<T> {
             plans: HashMap::new(),
             last: None,
             logits: Vec::new(),
+            profile: None,
         }
     }
 
@@ -366,12 +373,14 @@ impl<T: Real> Backend for Core<T> {
         let plan = self.plan(&PlanKey::train(n, h, w))?;
         self.grow(&plan);
         let mut value = f64::NAN;
+        self.begin_profile();
         for step in 0..plan.steps.len() {
             match plan.steps[step].kernel {
                 Kernel::Input { out } => input.write(self.slice_mut(&plan, out)),
                 Kernel::Loss { .. } => value = self.loss(&plan, input, targets, loss, context.scale)?,
                 _ => self.run(&plan, step, WeightSet::Live, context)?,
             }
+            self.end_profile(&plan, step);
         }
         self.last = Some(plan);
         Ok(value)
@@ -382,11 +391,13 @@ impl<T: Real> Backend for Core<T> {
         let [n, h, w, _] = input.shape;
         let plan = self.plan(&PlanKey::infer(n, h, w))?;
         self.grow(&plan);
+        self.begin_profile();
         for step in 0..plan.steps.len() {
             match plan.steps[step].kernel {
                 Kernel::Input { out } => input.write(self.slice_mut(&plan, out)),
                 _ => self.run(&plan, step, set, &StepContext::default())?,
             }
+            self.end_profile(&plan, step);
         }
         self.read_logits(&plan);
         self.last = Some(plan);
@@ -514,9 +525,29 @@ impl<T: Real> Backend for Core<T> {
     fn pool(&self) -> Option<&rayon::ThreadPool> {
         self.device.pool()
     }
+
+    fn set_profiling(&mut self, on: bool) {
+        self.profile = on.then(Profile::default);
+    }
+
+    fn profile(&self) -> &[KernelTime] {
+        self.profile.as_ref().map_or(&[], |profile| &profile.times)
+    }
 }
 
 impl<T: Real> Core<T> {
+    fn begin_profile(&mut self) {
+        if let Some(profile) = &mut self.profile {
+            profile.begin();
+        }
+    }
+
+    fn end_profile(&mut self, plan: &Plan, step: usize) {
+        if let Some(profile) = &mut self.profile {
+            profile.end(&self.graph, &*self.device, plan, step);
+        }
+    }
+
     fn weights(&self, set: WeightSet) -> Result<&Weights<T>> {
         match set {
             WeightSet::Live => Ok(&self.live),

@@ -113,6 +113,10 @@ impl Device<f32> for Cpu {
         self.threads.rayon_pool()
     }
 
+    fn algorithm(&self, conv: &ConvShape, pass: Pass) -> String {
+        self.conv(conv).map_or_else(|error| error.to_string(), |conv| conv.algorithm(pass).to_string())
+    }
+
     fn conv_forward(
         &self,
         conv: &ConvShape,

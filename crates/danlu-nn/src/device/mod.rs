@@ -6,6 +6,8 @@ mod reference;
 pub(crate) use cpu::Cpu;
 pub(crate) use reference::Reference;
 
+use danlu_kernels::Pass;
+
 use crate::activation::Act;
 use crate::error::Result;
 use crate::plan::{ConvShape, PoolShape, Workspaces};
@@ -32,6 +34,11 @@ pub(crate) struct NormSaved<'a, T> {
 /// at least the length that [`Workspaces`] names. `accumulate` adds to the destination instead of replacing it.
 pub(crate) trait Device<T: Real>: Workspaces + Send + std::fmt::Debug {
     fn pool(&self) -> Option<&rayon::ThreadPool>;
+
+    /// How it computes one pass of a convolution, for tables.
+    fn algorithm(&self, _conv: &ConvShape, _pass: Pass) -> String {
+        "plain loops".into()
+    }
 
     fn conv_forward(
         &self,

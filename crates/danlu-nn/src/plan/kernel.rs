@@ -1,5 +1,7 @@
 //! The kernels that a plan is made of. A device runs each on slices of the arena and on the engine's parameters.
 
+use danlu_kernels::Pass;
+
 use crate::activation::Act;
 use crate::graph::NodeId;
 use crate::ops::PoolKind;
@@ -30,6 +32,16 @@ pub(crate) struct ConvShape {
 impl ConvShape {
     fn out(&self, i: usize, size: usize) -> usize {
         (size + 2 * self.padding[i] - self.dilation[i] * (self.kernel[i] - 1) - 1) / self.stride[i] + 1
+    }
+
+    /// Values of the filters.
+    pub(crate) fn weights(&self) -> usize {
+        self.k * self.c / self.groups * self.kernel[0] * self.kernel[1]
+    }
+
+    /// Floating-point operations of one pass of the direct convolution, border included; a multiply-add is two.
+    pub(crate) fn flops(&self) -> f64 {
+        2.0 * (self.n * self.out_h() * self.out_w()) as f64 * self.weights() as f64
     }
 
     pub(crate) fn out_h(&self) -> usize {
@@ -225,6 +237,56 @@ pub(crate) enum Kernel {
 }
 
 impl Kernel {
+    /// What it does, for tables.
+    pub(crate) fn name(&self) -> &'static str {
+        use Kernel as K;
+        match self {
+            K::Input { .. } => "input",
+            K::Conv { .. } => "conv forward",
+            K::ConvBackwardInput { .. } => "conv dx",
+            K::ConvBackwardWeight { .. } => "conv dw",
+            K::NormScale { .. } => "norm scale",
+            K::NormApply { .. } => "norm apply",
+            K::NormBackward { .. } => "norm backward",
+            K::Act { .. } => "activation",
+            K::ActBackward { .. } => "activation backward",
+            K::BiasGrad { .. } => "bias gradient",
+            K::Add { .. } => "add",
+            K::Accumulate { .. } => "accumulate",
+            K::Pool { .. } => "pool",
+            K::PoolBackward { .. } => "pool backward",
+            K::DropoutMask { .. } => "dropout mask",
+            K::Mask { .. } | K::MaskInPlace { .. } => "mask",
+            K::ConcatPart { .. } => "concat",
+            K::ConcatPartBackward { .. } => "concat backward",
+            K::Gate { .. } => "gate",
+            K::GateBackward { .. } => "gate backward",
+            K::Loss { .. } => "loss",
+        }
+    }
+
+    /// The convolution and its pass, where it is one.
+    pub(crate) fn conv(&self) -> Option<(&ConvShape, Pass)> {
+        match self {
+            Kernel::Conv { conv, .. } => Some((conv, Pass::Forward)),
+            Kernel::ConvBackwardInput { conv, .. } => Some((conv, Pass::BackwardInput)),
+            Kernel::ConvBackwardWeight { conv, .. } => Some((conv, Pass::BackwardWeight)),
+            _ => None,
+        }
+    }
+
+    /// Scratch, which need not reach memory.
+    pub(crate) fn workspace(&self) -> Option<Buf> {
+        match self {
+            Kernel::Conv { ws, .. }
+            | Kernel::ConvBackwardInput { ws, .. }
+            | Kernel::ConvBackwardWeight { ws, .. }
+            | Kernel::NormBackward { ws, .. }
+            | Kernel::BiasGrad { ws, .. } => Some(*ws),
+            _ => None,
+        }
+    }
+
     /// The buffers it touches.
     pub(crate) fn bufs(&self) -> Vec<Buf> {
         use Kernel as K;

@@ -32,6 +32,32 @@ impl Batch {
         self.labels.is_empty()
     }
 
+    /// Mixes the pixels as the engine mixes the normalised images, rounded to u8: for looking at.
+    pub fn mix_pixels(&mut self) {
+        let Some(mix) = self.mix.take() else { return };
+        let [_, h, w, c] = self.shape;
+        let source = self.images.clone();
+        let size = h * w * c;
+        for (i, &partner) in mix.partner.iter().enumerate() {
+            for y in 0..h {
+                for at in 0..w * c {
+                    let place = i * size + y * w * c + at;
+                    let other = f32::from(source[partner as usize * size + y * w * c + at]);
+                    self.images[place] = match mix.cut {
+                        None => {
+                            let own = f32::from(source[place]);
+                            (mix.lambda * own + (1.0 - mix.lambda) * other).round() as u8
+                        }
+                        Some([y0, x0, y1, x1]) if (y0..y1).contains(&y) && (x0..x1).contains(&(at / c)) => {
+                            other as u8
+                        }
+                        Some(_) => source[place],
+                    };
+                }
+            }
+        }
+    }
+
     /// The pixels of image `i`, `[H, W, C]`.
     pub fn image(&self, i: usize) -> &[u8] {
         let size = self.shape[1] * self.shape[2] * self.shape[3];

@@ -49,8 +49,10 @@ mod split;
 mod stats;
 
 pub use augment::{
-    AugmentConfig, ColorJitter, CutMix, GaussianBlur, GaussianNoise, HorizontalFlip, MixPlan, MixUp,
-    RandomCrop, RandomErasing, RandomResizedCrop, Rotate90, VerticalFlip,
+    AugMix, AugmentConfig, ColorJitter, CutMix, GaussianBlur, GaussianNoise, HorizontalFlip, MixPlan, MixUp,
+    OrientationWarning, RandAugment, RandomAffine, RandomCrop, RandomErasing, RandomGrayscale,
+    RandomPerspective, RandomResizedCrop, RandomRotation, Rotate90, TestViews, TrivialAugment, VerticalFlip,
+    flip_keeps_class, turn_keeps_class,
 };
 pub use batch::Batch;
 pub use config::{Cache, DataConfig, Fit, Interpolation, Sampling};

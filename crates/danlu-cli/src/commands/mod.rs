@@ -6,7 +6,6 @@ mod export;
 mod predict;
 mod resume;
 mod show;
-mod show_curves;
 mod train;
 mod tune;
 mod weights;

@@ -1,4 +1,10 @@
-//! `danlu show network NAME`
+//! `danlu show`: the network here, one file for each other thing to look at.
+
+mod augment;
+mod curves;
+mod init;
+mod output;
+mod schedule;
 
 use std::io::Write;
 
@@ -16,7 +22,7 @@ pub(crate) struct ShowArgs {
 #[derive(Debug, Subcommand)]
 enum Show {
     /// Learning curves of one or more runs, in the terminal or as a picture
-    Curves(super::show_curves::CurvesArgs),
+    Curves(curves::CurvesArgs),
     /// Layers, shapes, parameters and FLOPs of a network
     Network {
         /// Name of the network: small, resnet18, vgg16_bn, ...
@@ -34,19 +40,28 @@ enum Show {
         #[arg(long, default_value_t = 1000)]
         classes: usize,
     },
+    /// The learning rate (and momentum) of every parameter group over a training, without training
+    Schedule(Box<schedule::ScheduleArgs>),
+    /// Training images as the network sees them, augmented; a contact sheet
+    Augment(Box<augment::AugmentArgs>),
+    /// What each initialisation makes of an image, in one convolution and layer by layer
+    Init(Box<init::InitArgs>),
 }
 
 pub(crate) fn run(args: ShowArgs) -> anyhow::Result<()> {
-    let (name, set, image_size, channels, classes) = match args.what {
-        Show::Curves(args) => return super::show_curves::run(args),
+    match args.what {
         Show::Network { name, set, image_size, channels, classes } => {
-            (name, set, image_size, channels, classes)
+            let graph = network(&name, &set)?
+                .build(channels, classes, [image_size, image_size])
+                .map_err(TrainError::from)?;
+            writeln!(std::io::stdout().lock(), "{graph}")?;
+            Ok(())
         }
-    };
-    let graph =
-        network(&name, &set)?.build(channels, classes, [image_size, image_size]).map_err(TrainError::from)?;
-    writeln!(std::io::stdout().lock(), "{graph}")?;
-    Ok(())
+        Show::Curves(args) => curves::run(args),
+        Show::Schedule(args) => schedule::run(*args),
+        Show::Augment(args) => augment::run(*args),
+        Show::Init(args) => init::run(*args),
+    }
 }
 
 /// The network of that name and options, checked as the recipe's section is.

@@ -37,6 +37,17 @@ impl RandomCrop {
         probability("augment.random_crop.p", self.p)
     }
 
+    /// A shift by the whole side leaves nothing but padding.
+    pub(super) fn fits(&self, size: [usize; 2]) -> Result<(), DataError> {
+        let side = size[0].min(size[1]);
+        if self.padding < side {
+            return Ok(());
+        }
+        let expected =
+            format!("less than the image's shorter side ({side} pixels): a shift would leave only black");
+        Err(DataError::config("augment.random_crop.padding", self.padding, expected))
+    }
+
     pub(super) fn apply(&self, image: Pixels, stream: &mut Stream) -> Pixels {
         let span = 2 * self.padding as u64 + 1;
         let (hit, top, left) = (stream.chance(self.p), stream.below(span), stream.below(span));

@@ -130,6 +130,15 @@ fn beta(alpha: f64, stream: &mut Stream) -> f64 {
     1.0 / (1.0 + (b - a).exp())
 }
 
+/// Dirichlet(alpha, .., alpha) of `n` weights that sum to 1.
+pub(super) fn dirichlet(alpha: f64, n: usize, stream: &mut Stream) -> Vec<f64> {
+    let logs: Vec<f64> = (0..n).map(|_| log_gamma_draw(alpha, stream)).collect();
+    let largest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let parts: Vec<f64> = logs.iter().map(|log| (log - largest).exp()).collect();
+    let sum: f64 = parts.iter().sum();
+    parts.into_iter().map(|part| part / sum).collect()
+}
+
 /// The logarithm of a Gamma(alpha, 1) draw (Marsaglia and Tsang 2000; below 1 by their power of a uniform).
 fn log_gamma_draw(alpha: f64, stream: &mut Stream) -> f64 {
     let boost = if alpha < 1.0 { (1.0 - stream.uniform()).ln() / alpha } else { 0.0 };

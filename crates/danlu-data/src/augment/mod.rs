@@ -3,23 +3,35 @@
 //! Tier 1 (flips, quarter turns and both together) is safe for most photos; everything else is tier 2, "to be considered
 //! carefully", and states its risk. All are off by default.
 
+mod affine;
+mod automatic;
 mod blur;
 mod color;
 mod crop;
+mod each;
 mod erase;
 mod flip;
 mod mix;
+mod orientation;
+mod test_views;
+mod tone;
 mod turn;
+mod warp;
 
 #[cfg(test)]
 mod golden_tests;
 
+pub use affine::{RandomAffine, RandomPerspective, RandomRotation};
+pub use automatic::{AugMix, RandAugment, TrivialAugment};
 pub use blur::{GaussianBlur, GaussianNoise};
 pub use color::ColorJitter;
 pub use crop::{RandomCrop, RandomResizedCrop};
 pub use erase::RandomErasing;
 pub use flip::{HorizontalFlip, VerticalFlip};
 pub use mix::{CutMix, MixPlan, MixUp};
+pub use orientation::{OrientationWarning, flip_keeps_class, turn_keeps_class};
+pub use test_views::TestViews;
+pub use tone::RandomGrayscale;
 pub use turn::Rotate90;
 
 use danlu_rng::{Purpose, Stream};
@@ -49,9 +61,30 @@ pub struct AugmentConfig {
     /// Turns by 90, 180 or 270 degrees. Default off. Safe where there is no up and down.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotate90: Option<Rotate90>,
+    /// Turns by a small angle. Default off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub random_rotation: Option<RandomRotation>,
+    /// Turns, shifts, scales and shears. Default off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub random_affine: Option<RandomAffine>,
+    /// Looks from the side. Default off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub random_perspective: Option<RandomPerspective>,
+    /// A few operations drawn at random, at one strength. Default off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rand_augment: Option<RandAugment>,
+    /// One operation drawn at random, at a random strength. Default off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trivial_augment: Option<TrivialAugment>,
+    /// Mixes the image with changed versions of itself. Default off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aug_mix: Option<AugMix>,
     /// Changes brightness, contrast, saturation and hue. Default off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub color_jitter: Option<ColorJitter>,
+    /// Takes the colour out. Default off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub random_grayscale: Option<RandomGrayscale>,
     /// Blurs. Default off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gaussian_blur: Option<GaussianBlur>,
@@ -80,6 +113,12 @@ impl AugmentConfig {
         self.horizontal_flip.as_ref().map_or(Ok(()), HorizontalFlip::validate)?;
         self.vertical_flip.as_ref().map_or(Ok(()), VerticalFlip::validate)?;
         self.rotate90.as_ref().map_or(Ok(()), Rotate90::validate)?;
+        self.random_rotation.as_ref().map_or(Ok(()), RandomRotation::validate)?;
+        self.random_affine.as_ref().map_or(Ok(()), RandomAffine::validate)?;
+        self.random_perspective.as_ref().map_or(Ok(()), RandomPerspective::validate)?;
+        self.rand_augment.as_ref().map_or(Ok(()), RandAugment::validate)?;
+        self.aug_mix.as_ref().map_or(Ok(()), AugMix::validate)?;
+        self.random_grayscale.as_ref().map_or(Ok(()), RandomGrayscale::validate)?;
         self.color_jitter.as_ref().map_or(Ok(()), ColorJitter::validate)?;
         self.gaussian_blur.as_ref().map_or(Ok(()), GaussianBlur::validate)?;
         self.gaussian_noise.as_ref().map_or(Ok(()), GaussianNoise::validate)?;
@@ -93,6 +132,7 @@ impl AugmentConfig {
     /// [`DataError::Config`], as [`AugmentConfig::validate`].
     pub fn validate_for(&self, size: [usize; 2]) -> Result<(), DataError> {
         self.validate()?;
+        self.random_crop.as_ref().map_or(Ok(()), |op| op.fits(size))?;
         self.gaussian_blur.as_ref().map_or(Ok(()), |op| op.fits(size))
     }
 
@@ -123,7 +163,7 @@ impl AugmentConfig {
             image = op.apply(image, &mut stream);
         }
         if let Some(op) = &self.horizontal_flip {
-            op.apply(&mut image, &mut stream);
+            op.apply(&mut image, &mut stream, Key { seed, epoch, sample });
         }
         if let Some(op) = &self.vertical_flip {
             op.apply(&mut image, &mut stream);
@@ -131,7 +171,28 @@ impl AugmentConfig {
         if let Some(op) = &self.rotate90 {
             image = op.apply(image, &mut stream);
         }
+        if let Some(op) = &self.random_rotation {
+            image = op.apply(image, &mut stream);
+        }
+        if let Some(op) = &self.random_affine {
+            image = op.apply(image, &mut stream);
+        }
+        if let Some(op) = &self.random_perspective {
+            image = op.apply(image, &mut stream);
+        }
+        if let Some(op) = &self.rand_augment {
+            image = op.apply(image, &mut stream);
+        }
+        if let Some(op) = &self.trivial_augment {
+            image = op.apply(image, &mut stream);
+        }
+        if let Some(op) = &self.aug_mix {
+            image = op.apply(image, &mut stream);
+        }
         if let Some(op) = &self.color_jitter {
+            op.apply(&mut image, &mut stream);
+        }
+        if let Some(op) = &self.random_grayscale {
             op.apply(&mut image, &mut stream);
         }
         if let Some(op) = &self.gaussian_blur {
@@ -150,6 +211,14 @@ impl AugmentConfig {
     pub(crate) fn mix(&self, seed: u64, epoch: u64, batch: u64, shape: [usize; 3]) -> Option<MixPlan> {
         mix::draw(self.mixup.as_ref(), self.cutmix.as_ref(), seed, epoch, batch, shape)
     }
+}
+
+/// What names the draws of one image.
+#[derive(Clone, Copy, Debug)]
+struct Key {
+    seed: u64,
+    epoch: u64,
+    sample: u64,
 }
 
 /// The stream of the random window, apart from the others so that it can be drawn before them.

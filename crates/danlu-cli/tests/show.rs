@@ -1,0 +1,108 @@
+//! `danlu show` with the real binary: schedules as numbers and pictures, augmentation, initialisation.
+
+use std::path::Path;
+
+use assert_cmd::Command;
+
+fn danlu(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_danlu"));
+    command.current_dir(folder).env("DANLU_HOME", folder.join("home")).env("NO_COLOR", "1");
+    command
+}
+
+fn json(command: &mut Command) -> serde_json::Value {
+    let output = command.assert().success();
+    serde_json::from_slice(&output.get_output().stdout).expect("JSON")
+}
+
+fn numbers(value: &serde_json::Value) -> Vec<f64> {
+    value.as_array().expect("an array").iter().map(|v| v.as_f64().expect("a number")).collect()
+}
+
+#[test]
+fn a_schedule_is_printed_one_value_a_unit_and_group_and_drawn() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    std::fs::write(
+        folder.join("r.toml"),
+        "network.name = \"resnet18\"\ntrain.epochs = 6\n\
+         optimizer = { name = \"sgd\", lr = 0.1, decay_norm_and_bias = true }\n\
+         schedule = { name = \"StepLR\", step_size = 2, gamma = 0.1 }\n\
+         [[optimizer.groups]]\nmatch = \"fc.*\"\nlr = 1.0\nschedule = { name = \"constant\" }\n",
+    )
+    .expect("writes");
+    let value = json(danlu(folder).args(["show", "schedule", "--recipe", "r.toml", "--json"]));
+    assert_eq!(value["unit"], "epoch");
+    let groups = value["groups"].as_array().expect("groups");
+    assert_eq!(groups.len(), 2);
+    let steps = numbers(&groups[0]["lr"]);
+    for (found, expected) in steps.iter().zip([0.1, 0.1, 0.01, 0.01, 0.001, 0.001]) {
+        assert!((found / expected - 1.0).abs() < 1e-12, "{steps:?}");
+    }
+    assert_eq!(steps.len(), 6);
+    assert_eq!((groups[1]["name"].as_str(), numbers(&groups[1]["lr"])), (Some("fc.*"), vec![1.0; 6]));
+
+    // The article's trap is impossible: the first value is the first. The momentum goes the other way round.
+    let one_cycle = ["--schedule", "OneCycleLR", "--set", "schedule.unit=iteration", "--lr", "0.1"];
+    let value = json(
+        danlu(folder)
+            .args(["show", "schedule", "--iterations-per-epoch", "5", "--epochs", "4", "--json"])
+            .args(one_cycle),
+    );
+    assert_eq!(value["unit"], "iteration");
+    let (lr, momentum) = (numbers(&value["groups"][0]["lr"]), numbers(&value["groups"][0]["momentum"]));
+    assert_eq!((lr.len(), momentum.len()), (20, 20));
+    let peak = lr.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).expect("a value").0;
+    assert!(peak > 0 && momentum.iter().all(|m| *m >= momentum[peak]), "{lr:?} {momentum:?}");
+
+    let output = danlu(folder)
+        .args(["show", "schedule", "--recipe", "r.toml", "--output", "s.svg"])
+        .assert()
+        .success();
+    let text = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+    assert!(text.contains("learning rate") && text.contains("fc.*: first 1e0"), "{text}");
+    assert!(std::fs::read_to_string(folder.join("s.svg")).expect("is there").contains("</svg>"));
+    danlu(folder).args(["show", "schedule", "--output", "s.gif"]).assert().code(2);
+}
+
+#[test]
+fn augmented_images_become_a_contact_sheet() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    let output = danlu(folder)
+        .args(["show", "augment", "demo", "--each", "--versions", "3", "--output", "each.png"])
+        .assert()
+        .success();
+    let text = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+    assert!(text.contains("18 rows"), "{text}");
+    let sheet = image::open(folder.join("each.png")).expect("a PNG");
+    assert!(sheet.width() > 300 && sheet.height() > 1000);
+}
+
+#[test]
+fn initialisations_are_compared_layer_by_layer() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    let value = json(danlu(folder).args(["show", "init", "demo", "--network", "vgg11", "--json"]).args([
+        "--set",
+        "network.width=8",
+        "--set",
+        "network.hidden=32",
+        "--image-size",
+        "32",
+    ]));
+    let inits = value["inits"].as_array().expect("inits");
+    let std = |name: &str| -> Vec<f64> {
+        let init = inits.iter().find(|init| init["name"] == name).expect("is shown");
+        let layers = init["layers"].as_array().expect("layers");
+        layers.iter().map(|layer| layer["std"].as_f64().expect("a number")).collect()
+    };
+    // What the article shows: zeros kill, a small normal fades, Kaiming keeps the scale.
+    assert!(std("zeros").iter().all(|v| *v == 0.0));
+    let (small, kaiming) = (std("normal, std 0.01"), std("kaiming_normal"));
+    assert_eq!(small.len(), kaiming.len());
+    let last = small.len() - 1;
+    assert!(small[last] < 1e-6 * kaiming[last], "{small:?} {kaiming:?}");
+    assert!(kaiming[last] > 1e-2 && kaiming[last] < 1e2, "{kaiming:?}");
+    assert!(std::fs::read_to_string(folder.join("init.svg")).expect("is there").contains("</svg>"));
+}

@@ -26,7 +26,7 @@ fn a_schedule_is_printed_one_value_a_unit_and_group_and_drawn() {
     std::fs::write(
         folder.join("r.toml"),
         "network.name = \"resnet18\"\ntrain.epochs = 6\n\
-         optimizer = { name = \"sgd\", lr = 0.1, decay_norm_and_bias = true }\n\
+         optimizer.name = \"sgd\"\noptimizer.lr = 0.1\noptimizer.decay_norm_and_bias = true\n\
          schedule = { name = \"StepLR\", step_size = 2, gamma = 0.1 }\n\
          [[optimizer.groups]]\nmatch = \"fc.*\"\nlr = 1.0\nschedule = { name = \"constant\" }\n",
     )

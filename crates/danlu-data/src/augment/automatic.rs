@@ -262,7 +262,7 @@ impl AugMix {
         let mut sum: Vec<f64> = image.data.iter().map(|&v| m[0] * f64::from(v)).collect();
         for weight in weights {
             let mut chain = image.clone();
-            let depth = self.chain_depth.map_or_else(|| 1 + stream.below(3) as usize, |depth| depth);
+            let depth = self.chain_depth.unwrap_or_else(|| 1 + stream.below(3) as usize);
             for _ in 0..depth {
                 // All but the identity, which the paper's list does not have.
                 let op = ALL[1 + stream.below(ALL.len() as u64 - 1) as usize];

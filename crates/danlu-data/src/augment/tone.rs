@@ -71,7 +71,9 @@ pub(crate) fn posterize(image: &mut Pixels, bits: u32) {
 
 /// Inverts values from `threshold` on.
 pub(crate) fn solarize(image: &mut Pixels, threshold: f64) {
-    image.data.iter_mut().filter(|v| f64::from(**v) >= threshold).for_each(|v| *v = 255 - *v);
+    // PyTorch compares bytes with a number in f32, which decides for thresholds a rounding away from a byte.
+    let threshold = threshold as f32;
+    image.data.iter_mut().filter(|v| f32::from(**v) >= threshold).for_each(|v| *v = 255 - *v);
 }
 
 /// Stretches each channel to the whole range.

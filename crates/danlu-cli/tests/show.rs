@@ -43,7 +43,16 @@ fn a_schedule_is_printed_one_value_a_unit_and_group_and_drawn() {
     assert_eq!((groups[1]["name"].as_str(), numbers(&groups[1]["lr"])), (Some("fc.*"), vec![1.0; 6]));
 
     // The article's trap is impossible: the first value is the first. The momentum goes the other way round.
-    let one_cycle = ["--schedule", "OneCycleLR", "--set", "schedule.unit=iteration", "--lr", "0.1"];
+    let one_cycle = [
+        "--schedule",
+        "OneCycleLR",
+        "--set",
+        "schedule.unit=iteration",
+        "--lr",
+        "0.1",
+        "--set",
+        "optimizer.momentum=0.9",
+    ];
     let value = json(
         danlu(folder)
             .args(["show", "schedule", "--iterations-per-epoch", "5", "--epochs", "4", "--json"])

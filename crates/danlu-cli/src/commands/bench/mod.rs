@@ -30,11 +30,12 @@ enum Bench {
 }
 
 pub(crate) fn run(args: BenchArgs) -> anyhow::Result<()> {
-    Ok(match args.what {
+    match args.what {
         Bench::Step(args) => step::run(&args)?,
         Bench::Infer(args) => infer::run(&args)?,
         Bench::Machine(args) => machine::run(&args)?,
-    })
+    }
+    Ok(())
 }
 
 /// The network and the images that are timed.

@@ -63,6 +63,23 @@ fn a_folder_of_images_becomes_a_tested_model() {
         assert_eq!(json["metrics"]["top1"], 1.0);
     }
 
+    // Another data set, here the photos of one class alone, and one whose class the network does not know.
+    std::fs::create_dir_all(folder.join("new/below")).expect("makes a folder");
+    for i in 0..3 {
+        let from = folder.join(format!("photos/below/{i}.png"));
+        std::fs::copy(from, folder.join(format!("new/below/{i}.png"))).expect("copies");
+    }
+    for (command, opened) in [("val", serde_json::Value::Null), ("test", 1.into())] {
+        let output = danlu(folder).args([command, "runs/a", "new", "--json"]).assert().success();
+        let json: serde_json::Value = serde_json::from_slice(&output.get_output().stdout).expect("JSON");
+        assert_eq!((&json["metrics"]["samples"], &json["test_set_opened"]), (&3.into(), &opened));
+        assert_eq!(json["metrics"]["top1"], 1.0);
+    }
+    std::fs::rename(folder.join("new/below"), folder.join("new/bellow")).expect("renames");
+    let output = danlu(folder).args(["val", "runs/a", "new"]).assert().code(2);
+    let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    assert!(text.contains("`bellow`") && text.contains("did you mean `below`?"), "{text}");
+
     let output = danlu(folder).args(["predict", "runs/a", "photos/below/3.png", "--json"]).assert().success();
     let json: serde_json::Value = serde_json::from_slice(&output.get_output().stdout).expect("JSON");
     assert_eq!(json["classes"][0]["class"], "below");

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use danlu_data::DataError;
+use danlu_data::{DataError, Part};
 use danlu_nn::NnError;
 use danlu_optim::OptimError;
 use danlu_recipe::RecipeError;
@@ -134,11 +134,13 @@ pub enum TrainError {
         /// Channels of the images.
         channels: usize,
     },
-    /// The data set has no test set.
-    #[error("`{data}` has no test set")]
-    NoTestSet {
+    /// The data set lacks the part that is asked for.
+    #[error("`{data}` has no {} set", part.name())]
+    NoSuchPart {
         /// Where the data lie.
         data: String,
+        /// What was asked for.
+        part: Part,
     },
     /// The schema knows the value and the trainer does not yet.
     #[error("`{key}` = `{value}` cannot be trained yet")]
@@ -279,9 +281,15 @@ impl TrainError {
             TrainError::Normalisation { .. } => {
                 "leave both out to take those of the weights, or of the training images".to_owned()
             }
-            TrainError::NoTestSet { .. } => {
-                "add a `test` folder, or hold some out with `--set data.test_fraction=0.15`".to_owned()
-            }
+            TrainError::NoSuchPart { part, .. } => match part {
+                Part::Test => {
+                    "add a `test` folder, or train with some held out: `--set data.test_fraction=0.15`".to_owned()
+                }
+                part => format!(
+                    "add a `{}` folder; a folder of class folders without parts is judged as a whole",
+                    if *part == Part::Val { "val" } else { "train" }
+                ),
+            },
             TrainError::BatchTooLarge { samples, .. } => {
                 // The largest power of two that leaves at least four updates an epoch.
                 let fitting = 1 << (samples / 4).max(1).ilog2();

@@ -9,11 +9,13 @@
 mod checkpoint;
 mod error;
 mod evaluate;
+mod evaluate_run;
 pub mod events;
 mod export;
 mod finetune;
 pub mod journal;
 mod log_file;
+mod machine;
 mod metrics;
 mod predict;
 mod prepare;
@@ -24,15 +26,15 @@ mod session;
 mod training;
 
 pub use error::TrainError;
+pub use evaluate_run::{Evaluation, evaluate_on, evaluate_run};
 pub use events::{EpochEvent, Event, read_events};
 pub use export::{ExportFormat, ExportOptions, Exported, FoldedLayer, export_run};
 pub use finetune::{InitialWeights, WeightsOrigin};
 pub use journal::read_journal;
+pub use machine::{StepSpeed, available_memory, measure_steps};
 pub use metrics::{ClassMetrics, Metrics, Tally, argmax, softmax};
 pub use predict::{Prediction, Predictor};
-pub use prepare::{Prepared, TrainRequest, available_memory};
+pub use prepare::{Prepared, TrainRequest};
 pub use progress::{BestSoFar, IterationProgress, Observer, Silent, Speed, StopFlag};
 pub use run_folder::{ChoiceInfo, RunFolder, RunInfo};
-pub use training::{
-    Destination, Evaluation, RunResult, evaluate_run, prepared_of, read_result, resume, train,
-};
+pub use training::{Destination, RunResult, prepared_of, read_result, resume, train};

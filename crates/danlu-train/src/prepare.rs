@@ -2,17 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 use danlu_data::{ChannelStats, DataConfig, Dataset, LoaderConfig, Part, channel_stats};
-use danlu_nn::{
-    Engine, EngineConfig, Graph, Images, InitConfig, Input, LossConfig, MemoryReport, NetworkConfig, PlanKey,
-    StepContext, Targets,
-};
+use danlu_nn::{Engine, EngineConfig, Graph, MemoryReport, PlanKey};
 use danlu_optim::OptimizerConfig;
 use danlu_recipe::{
-    Choice, DataFacts, Device, Layer, MachineFacts, Origin, Precision, Preset, Recipe, Resolved, advise,
-    resolve,
+    Choice, DataFacts, Device, Layer, Origin, Precision, Preset, Recipe, Resolved, advise, resolve,
 };
 
 use crate::error::TrainError;
@@ -73,7 +68,7 @@ impl Prepared {
         let weights = Source::of(&asked.recipe)?;
         let mut given: Vec<Layer> = weights.iter().map(|weights| weights.network(&request.layers)).collect();
         given.extend(request.layers.iter().cloned());
-        let advice = advise(&data_facts(&dataset), &machine_facts()?, request.preset, &given);
+        let advice = advise(&data_facts(&dataset), &crate::machine::machine_facts()?, request.preset, &given);
         let mut layers = vec![Layer::from_choices(&advice)?];
         layers.extend(given);
         let mut recipe: Resolved<Recipe> = resolve(&layers)?;
@@ -293,54 +288,4 @@ fn data_facts(dataset: &Dataset) -> DataFacts {
         median_height: dataset.sizes.median[0],
         median_width: dataset.sizes.median[1],
     }
-}
-
-/// Cores, memory, and the speed of training steps as measured now, in about half a second: a promise of minutes should not rest on an assumption.
-/// Measured once a process, so that the trials of a study are advised alike and none waits for it again.
-fn machine_facts() -> Result<MachineFacts, TrainError> {
-    static FACTS: std::sync::OnceLock<MachineFacts> = std::sync::OnceLock::new();
-    if let Some(facts) = FACTS.get() {
-        return Ok(facts.clone());
-    }
-    let facts = measure_machine()?;
-    Ok(FACTS.get_or_init(|| facts).clone())
-}
-
-fn measure_machine() -> Result<MachineFacts, TrainError> {
-    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-    // Where the system does not say, a small laptop is assumed.
-    let memory_bytes = available_memory().unwrap_or(4 << 30);
-    let (forward_flops, images_per_second) = measure_step()?;
-    Ok(MachineFacts { cores, memory_bytes, training_gflops: None }.measured(forward_flops, images_per_second))
-}
-
-/// Forward FLOPs an image of a small network, and images a second of its training steps (the best of three).
-fn measure_step() -> Result<(f64, f64), TrainError> {
-    let (batch, side) = (32, 28);
-    let graph = NetworkConfig::default().build(1, 10, [side, side])?;
-    let flops = graph.flops(side, side)? as f64;
-    let mut engine = Engine::new(graph, &EngineConfig::default())?;
-    engine.initialize(&InitConfig::default(), 0)?;
-    let pixels: Vec<u8> = (0..batch * side * side).map(|i| (i * 37 % 251) as u8).collect();
-    let labels: Vec<u32> = (0..batch as u32).map(|i| i % 10).collect();
-    let images = Images::U8 { data: &pixels, mean: &[0.5], std: &[0.25] };
-    let input = Input { images, shape: [batch, side, side, 1], mix: None };
-    let mut best = f64::INFINITY;
-    // The first step plans and allocates.
-    for step in 0..4 {
-        let start = Instant::now();
-        let context = StepContext::default();
-        engine.forward_backward(&input, &Targets::Classes(&labels), &LossConfig::default(), &context)?;
-        if step > 0 {
-            best = best.min(start.elapsed().as_secs_f64());
-        }
-    }
-    Ok((flops, batch as f64 / best.max(1e-9)))
-}
-
-/// Bytes that programs may still take, on Linux.
-pub fn available_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
-    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use danlu_data::{Batch, Part, TestLedger};
+use danlu_data::Batch;
 use danlu_nn::{Images, Input, Mix, StepContext, Targets, WeightSet};
 use danlu_recipe::Origin;
 use serde::{Deserialize, Serialize};
@@ -147,58 +147,6 @@ pub fn read_result(run: &RunFolder) -> Result<RunResult, TrainError> {
     let path = run.result();
     let text = std::fs::read(&path).map_err(|source| TrainError::io("read", &path, source))?;
     serde_json::from_slice(&text).map_err(|error| TrainError::Damaged { path, problem: error.to_string() })
-}
-
-/// What an evaluation found.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Evaluation {
-    /// The metrics.
-    pub metrics: Metrics,
-    /// `[classes, classes]` counts, row = true class.
-    pub confusion: Vec<u64>,
-    /// Right predictions.
-    pub correct: u64,
-    /// How often this test set has been opened, this time included; none for other parts.
-    pub opened: Option<usize>,
-}
-
-/// Evaluates a run's best weights on a part of its data. For the test set the opening is written into the ledger first.
-///
-/// # Errors
-/// [`TrainError::NoTestSet`], [`TrainError::DataChanged`], or unreadable weights.
-pub fn evaluate_run(
-    run: &RunFolder,
-    part: Part,
-    command: &str,
-    observer: &mut dyn Observer,
-) -> Result<Evaluation, TrainError> {
-    let info = run.info()?;
-    let prepared = prepared_of(run, &info)?;
-    if prepared.dataset.part(part).is_empty() {
-        return Err(TrainError::NoTestSet { data: info.data });
-    }
-    let recipe = &prepared.recipe.recipe;
-    let mut engine = danlu_nn::Engine::new(prepared.graph()?, &crate::prepare::engine_config(recipe))?;
-    let weights = danlu_weights::read_state_dict(&run.best_weights())?;
-    engine.load_state_dict(&weights.state, WeightSet::Live)?;
-    let config = danlu_data::LoaderConfig::evaluate(&recipe.data, prepared.size, recipe.train.batch_size);
-    let loader = danlu_data::Loader::new(prepared.dataset.clone(), part, config)?;
-    let opened = match part {
-        Part::Test => {
-            let ledger = TestLedger::for_fingerprint(&prepared.dataset.test_fingerprint);
-            Some(ledger.record(&run.path().display().to_string(), command, None)?)
-        }
-        _ => None,
-    };
-    // The statistics of the training set, as they were when it was trained.
-    let stats = danlu_data::ChannelStats { mean: info.mean, std: info.std, images: prepared.stats.images };
-    let tally = evaluate(&mut engine, WeightSet::Live, &loader, &stats, observer)?;
-    Ok(Evaluation {
-        metrics: tally.metrics(),
-        confusion: tally.confusion().to_vec(),
-        correct: tally.correct(),
-        opened,
-    })
 }
 
 fn tell(prepared: &Prepared, observer: &mut dyn Observer) {

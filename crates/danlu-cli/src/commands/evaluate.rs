@@ -1,11 +1,11 @@
-//! `danlu val RUN` and `danlu test RUN`
+//! `danlu val RUN [DATA]` and `danlu test RUN [DATA]`
 
 use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
 use danlu::data::Part;
-use danlu::train::{Evaluation, RunFolder, evaluate_run};
+use danlu::train::{Evaluation, RunFolder, evaluate_on, evaluate_run};
 use danlu::view::Lang;
 
 use crate::terminal::Terminal;
@@ -14,6 +14,9 @@ use crate::terminal::Terminal;
 pub(crate) struct EvaluateArgs {
     /// The run folder
     run: PathBuf,
+    /// Another data set with the same classes (or some of them), prepared as the run's own. One without parts is
+    /// judged as a whole. Default: the run's own data
+    data: Option<PathBuf>,
     /// Print the metrics as JSON
     #[arg(long)]
     json: bool,
@@ -29,8 +32,13 @@ pub(crate) fn test(args: EvaluateArgs) -> anyhow::Result<()> {
 
 fn evaluate(args: &EvaluateArgs, part: Part, command: &str) -> anyhow::Result<()> {
     let run = RunFolder::open(&args.run)?;
-    let evaluation = evaluate_run(&run, part, command, &mut Terminal::new(false))?;
-    if part == Part::Test {
+    let mut terminal = Terminal::new(false);
+    let evaluation = match &args.data {
+        Some(data) => evaluate_on(&run, data, part, command, &mut terminal)?,
+        None => evaluate_run(&run, part, command, &mut terminal)?,
+    };
+    // The report tells how the run did on its own test set.
+    if part == Part::Test && args.data.is_none() {
         danlu::report::write(&run, Some(&evaluation), Lang::En)?;
     }
     let Evaluation { metrics, correct, opened, .. } = evaluation;

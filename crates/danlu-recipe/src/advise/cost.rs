@@ -8,32 +8,49 @@ use crate::preset::Preset;
 pub(super) struct Candidate {
     pub(super) name: &'static str,
     pub(super) width: usize,
-    /// Operations (2 a multiply-add) of a forward pass at `width`, for an image of `side` pixels.
+    /// Stride of the stem, where the network has the choice.
+    pub(super) stride: Option<usize>,
+    /// Operations (2 a multiply-add) of a forward pass at `width` and `stride`, for an image of `side` pixels.
     flops: f64,
     side: f64,
 }
 
 /// The networks in question, the cheapest first.
-pub(super) fn candidates(is_small: bool, preset: Preset, train_images: usize) -> Vec<Candidate> {
+pub(super) fn candidates(is_small: bool, size: usize, preset: Preset, train_images: usize) -> Vec<Candidate> {
     if is_small {
-        return [16, 24, 32, 48, 64].map(small).to_vec();
+        let stride = stem_stride(size);
+        return [16, 32, 48, 64].map(|width| small(width, stride)).to_vec();
     }
     let mut list = vec![resnet18(16), resnet18(32), resnet18(64)];
     // With few images a deeper network learns them by heart before it learns the classes.
     if preset == Preset::Best && train_images >= 20_000 {
-        list.push(Candidate { name: "resnet34", width: 64, flops: 7.3e9, side: 224.0 });
+        list.push(Candidate { name: "resnet34", width: 64, stride: None, flops: 7.3e9, side: 224.0 });
     }
     list
 }
 
-/// 26 MFLOP at width 16 and 28x28 (`danlu show network`).
-fn small(width: usize) -> Candidate {
-    Candidate { name: "small", width, flops: 26e6 * (width as f64 / 16.0).powi(2), side: 28.0 }
+/// Twice the channels on a quarter of the pixels cost the same and learn more, as long as there are pixels enough: on
+/// Fashion-MNIST 7 epochs of width 32 with stride 2 reached 93.2 % validation accuracy, of width 16 with stride 1 92.4 %
+/// (one run each).
+fn stem_stride(size: usize) -> usize {
+    if size >= 24 { 2 } else { 1 }
+}
+
+/// 26 MFLOP at width 16, stride 1 and 28x28 (`danlu show network`).
+fn small(width: usize, stride: usize) -> Candidate {
+    let flops = 26e6 * (width as f64 / 16.0).powi(2) / (stride as f64).powi(2);
+    Candidate { name: "small", width, stride: Some(stride), flops, side: 28.0 }
 }
 
 /// 1.8 G multiply-adds at width 64 and 224x224 (He et al. 2016, table 1).
 fn resnet18(width: usize) -> Candidate {
-    Candidate { name: "resnet18", width, flops: 3.6e9 * (width as f64 / 64.0).powi(2), side: 224.0 }
+    Candidate {
+        name: "resnet18",
+        width,
+        stride: None,
+        flops: 3.6e9 * (width as f64 / 64.0).powi(2),
+        side: 224.0,
+    }
 }
 
 /// The names with their widths: `small (width 16, 24, 32)`.
@@ -54,7 +71,7 @@ pub(super) fn list(candidates: &[Candidate]) -> String {
 
 impl Candidate {
     /// A network that a person asked for; one that is not in the table is taken for a ResNet-18.
-    pub(super) fn named(name: &str, width: Option<usize>, size: usize) -> Candidate {
+    pub(super) fn named(name: &str, width: Option<usize>, stride: Option<usize>, size: usize) -> Candidate {
         // Operations at 224x224, 2 a multiply-add (torchvision's table of models); depthwise convolutions run at
         // about a third of the speed of others, which is counted as three times the work.
         let known: &[(&'static str, usize, f64)] = &[
@@ -73,7 +90,7 @@ impl Candidate {
             ("efficientnet_lite0", 32, 2.3e9),
         ];
         if name == "small" {
-            return small(width.unwrap_or(16));
+            return small(width.unwrap_or(16), stride.unwrap_or(1));
         }
         let plain = name.strip_suffix("_bn").unwrap_or(name);
         let (name, own, flops) =
@@ -82,7 +99,13 @@ impl Candidate {
         let has_stem = !name.starts_with("vgg");
         let stem = if has_stem && size <= super::SMALL_SIDE { 15.0 } else { 1.0 };
         let width = width.unwrap_or(own);
-        Candidate { name, width, flops: stem * flops * (width as f64 / own as f64).powi(2), side: 224.0 }
+        Candidate {
+            name,
+            width,
+            stride: None,
+            flops: stem * flops * (width as f64 / own as f64).powi(2),
+            side: 224.0,
+        }
     }
 
     /// Seconds of an epoch over `images` images (a validation image counts a third: forward only).

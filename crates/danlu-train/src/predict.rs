@@ -107,6 +107,7 @@ impl Predictor {
                 data.crop_ratio = (crop[0] as f64 / side as f64).min(1.0)
             }
             (Some(Resize::Exact(_)), _) => data.fit = Fit::Squash,
+            (Some(Resize::Pad { .. }), _) => data.fit = Fit::Pad,
             (_, Some(_)) => {}
             _ => {
                 data.crop_ratio = 0.875;

@@ -255,7 +255,8 @@ fn card(prepared: &Prepared, recipe: &Recipe) -> Result<ModelCard, TrainError> {
         danlu_data::Fit::Crop => {
             Resize::ShortSide((prepared.size[0] as f64 / recipe.data.crop_ratio).round() as usize)
         }
-        danlu_data::Fit::Squash | danlu_data::Fit::Pad => Resize::Exact(prepared.size),
+        danlu_data::Fit::Squash => Resize::Exact(prepared.size),
+        danlu_data::Fit::Pad => Resize::Pad { pad: prepared.size },
     };
     Ok(ModelCard {
         classes: prepared.dataset.classes.clone(),

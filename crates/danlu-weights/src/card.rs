@@ -13,6 +13,11 @@ pub enum Resize {
     ShortSide(usize),
     /// Exactly `[height, width]` pixels; the aspect ratio may change.
     Exact([usize; 2]),
+    /// The longer side is resized and the rest filled with black, to `[height, width]` pixels.
+    Pad {
+        /// `[height, width]`.
+        pad: [usize; 2],
+    },
 }
 
 /// The description that travels inside every weights file that danlu writes (and inside an exported ONNX model), so

@@ -27,6 +27,16 @@ fn card() -> ModelCard {
 }
 
 #[test]
+fn every_way_of_resizing_survives_the_round_trip() {
+    let folder = tempfile::tempdir().unwrap();
+    for resize in [Resize::ShortSide(256), Resize::Exact([28, 30]), Resize::Pad { pad: [28, 30] }] {
+        let path = folder.path().join("w.safetensors");
+        write_safetensors(&path, &sample(), &ModelCard { resize: Some(resize), ..card() }).unwrap();
+        assert_eq!(read_model_card(&path).unwrap().resize, Some(resize));
+    }
+}
+
+#[test]
 fn a_state_dict_survives_the_round_trip_in_order_with_its_card() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("best.safetensors");

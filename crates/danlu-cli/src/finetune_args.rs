@@ -6,7 +6,8 @@ use danlu::recipe::{Layer, RecipeError};
 /// Short forms of the recipe's section `finetune`.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct FinetuneArgs {
-    /// `finetune.weights`: a .pth or .safetensors file, a Hugging Face folder, or a run
+    /// `finetune.weights`: a .pth or .safetensors file, a Hugging Face folder, a run, or `imagenet`
+    /// (downloads torchvision's weights for the network, once)
     #[arg(long, value_name = "FILE", help_heading = "Fine-tuning")]
     weights: Option<String>,
     /// `finetune.strict`: any key that is missing, unexpected or of another size is an error

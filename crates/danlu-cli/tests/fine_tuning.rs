@@ -244,3 +244,47 @@ fn a_run_is_exported_checked_on_its_validation_images_and_every_file_predicts_th
     let text = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
     assert!(text.contains("classes: above, below") && text.contains("fc.weight"), "{text}");
 }
+
+#[test]
+fn imagenet_weights_come_from_the_cache_or_say_what_to_do_without_a_network() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    images(&folder.join("photos"), 12);
+    let train = |more: &[&str]| {
+        let mut command = danlu(folder);
+        command
+            .args(["train", "photos", "--epochs", "1", "--batch-size", "8", "--image-size", "32"])
+            .args(more);
+        command
+    };
+    // Nothing listens there.
+    let offline = ("DANLU_WEIGHTS_MIRROR", "http://127.0.0.1:9/models");
+    let output =
+        train(&["--weights", "imagenet", "--network", "vgg11"]).env(offline.0, offline.1).assert().code(1);
+    let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    for expected in
+        ["could not download `http://127.0.0.1:9/models/vgg11-8a719046.pth`", "put it at", "hint:"]
+    {
+        assert!(text.contains(expected), "{text}");
+    }
+    assert!(!folder.join("runs").exists(), "no run is begun");
+    let output = train(&["--weights", "imagenet", "--network", "small"]).assert().code(2);
+    let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    assert!(
+        text.contains("no ImageNet weights for the network `small`") && text.contains("resnet50"),
+        "{text}"
+    );
+
+    // What lies in the cache is used without a look at the network: here a ResNet-18 of our own.
+    train(&["--network", "resnet18", "--name", "own", "--quiet"]).assert().success();
+    std::fs::create_dir_all(folder.join("home/weights")).expect("creates");
+    let cached = "home/weights/resnet18-f37072fd.pth";
+    danlu(folder).args(["weights", "convert", "runs/own", cached]).assert().success();
+    let text = stderr(train(&["--weights", "imagenet", "--name", "tuned"]).env(offline.0, offline.1));
+    assert!(
+        text.contains("resnet18-f37072fd.pth` (") && text.contains("the network of the weights"),
+        "{text}"
+    );
+    let recipe = std::fs::read_to_string(folder.join("runs/tuned/recipe.toml")).expect("reads");
+    assert!(recipe.contains("0.485") && recipe.contains("weights = \"imagenet\""), "{recipe}");
+}

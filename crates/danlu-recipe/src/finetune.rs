@@ -13,7 +13,8 @@ use crate::resolve::Fault;
 #[serde(default, deny_unknown_fields)]
 pub struct FinetuneConfig {
     /// The weights to start from: a `.pth` or `.safetensors` file, a Hugging Face folder or a run folder (its best
-    /// weights). Default none: the weights are drawn at random. Where
+    /// weights); `imagenet` downloads torchvision's for the network (once, checked by SHA-256; a ResNet-18's where no
+    /// network is asked for). Default none: the weights are drawn at random. Where
     /// no network is asked for, it is that of the weights.
     pub weights: Option<String>,
     /// Any key that is missing, unexpected or of another size is an error, as PyTorch's

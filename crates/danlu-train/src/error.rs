@@ -317,6 +317,7 @@ impl TrainError {
             | TrainError::Interrupted { .. }
             | TrainError::Parity { .. }
             | TrainError::Internal { .. } => false,
+            TrainError::Weights(WeightsError::Download { .. } | WeightsError::WrongSha256 { .. }) => false,
             // Whatever cannot be read or created before anything has begun is a matter of the request; a write that fails
             // later is not.
             TrainError::Io { action, .. } => *action != "write",

@@ -6,7 +6,8 @@ use danlu_nn::{BnMode, Graph, NetworkConfig, StateDict};
 use danlu_optim::{Dtype, GroupConfig, GroupingConfig, ParamSpec, glob};
 use danlu_recipe::{FrozenNorm, Head, Layer, Origin, Recipe};
 use danlu_weights::{
-    LoadOptions, LoadReport, Loaded, ModelCard, WeightsError, match_state_dict, read_state_dict,
+    IMAGENET_MEAN, IMAGENET_STD, LoadOptions, LoadReport, Loaded, ModelCard, Pretrained, WeightsError,
+    match_state_dict, read_state_dict,
 };
 use serde::Serialize;
 
@@ -45,6 +46,13 @@ impl InitialWeights {
     }
 }
 
+/// What `finetune.weights` calls the weights that torchvision publishes for the network.
+const IMAGENET: &str = "imagenet";
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
 /// Weights as read, before a network is known.
 #[derive(Debug)]
 pub(crate) struct Source {
@@ -52,10 +60,38 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Reads the weights that a recipe names; none where it starts from scratch.
-    pub(crate) fn of(recipe: &Recipe) -> Result<Option<Self>, TrainError> {
+    /// Reads the weights that a recipe names; none where it starts from scratch. `imagenet` is downloaded once, for
+    /// `network`, and `say` hears of it.
+    pub(crate) fn of(
+        recipe: &Recipe,
+        network: &str,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<Option<Self>, TrainError> {
         let Some(weights) = &recipe.finetune.weights else { return Ok(None) };
-        Ok(Some(Source { loaded: read_state_dict(Path::new(weights))? }))
+        let path = Path::new(weights);
+        if weights != IMAGENET || path.exists() {
+            return Ok(Some(Source { loaded: read_state_dict(path)? }));
+        }
+        let pretrained = Pretrained::of(network)?;
+        let mut told = 0;
+        let file = pretrained.fetch(&mut |have, total| {
+            // Every 16 MiB, and the end.
+            if have >= told || Some(have) == total {
+                told = have + (16 << 20);
+                let of = total.map_or(String::new(), |total| format!(" of {:.1}", mib(total)));
+                say(&format!("downloading {}: {:.1}{of} MiB", pretrained.url(), mib(have)));
+            }
+        })?;
+        let mut loaded = read_state_dict(&file)?;
+        loaded.card.network = NetworkConfig::by_name(network).and_then(|it| serde_json::to_value(it).ok());
+        (loaded.card.mean, loaded.card.std) = (IMAGENET_MEAN.to_vec(), IMAGENET_STD.to_vec());
+        Ok(Some(Source { loaded }))
+    }
+
+    /// The network that `imagenet` means: the one that a person asks for, else a ResNet-18.
+    pub(crate) fn imagenet_network<'a>(recipe: &'a Recipe, layers: &[Layer]) -> &'a str {
+        let asked = |key: &str| layers.iter().any(|layer| layer.get(key).is_some());
+        if asked("network") || asked("network.name") { recipe.network.name() } else { "resnet18" }
     }
 
     /// The network of the weights as a layer under what a person says; empty where it is not known or was asked for.

@@ -65,7 +65,8 @@ impl Prepared {
         // What the user says decides how the data are opened; what the data are decides the advice.
         let asked: Resolved<Recipe> = resolve(&request.layers)?;
         let dataset = open_data(&request.data, &asked.recipe.data)?;
-        let weights = Source::of(&asked.recipe)?;
+        let network = Source::imagenet_network(&asked.recipe, &request.layers);
+        let weights = Source::of(&asked.recipe, network, &mut |_| {})?;
         let mut given: Vec<Layer> = weights.iter().map(|weights| weights.network(&request.layers)).collect();
         given.extend(request.layers.iter().cloned());
         let advice = advise(&data_facts(&dataset), &crate::machine::machine_facts()?, request.preset, &given);
@@ -127,7 +128,7 @@ impl Prepared {
             return Ok(self.initial.clone());
         }
         let recipe = &self.recipe.recipe;
-        let source = Source::of(recipe)?;
+        let source = Source::of(recipe, recipe.network.name(), &mut |_| {})?;
         source.map(|source| source.fit(recipe, &self.graph()?, &self.dataset.classes)).transpose()
     }
 

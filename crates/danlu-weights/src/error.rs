@@ -151,6 +151,32 @@ pub enum WeightsError {
         /// The file.
         path: PathBuf,
     },
+    /// Nobody publishes ImageNet weights for that network at the address that danlu knows.
+    #[error("there are no ImageNet weights for the network `{network}`")]
+    NoPretrained {
+        /// The network.
+        network: String,
+    },
+    /// A download did not come to its end.
+    #[error("could not download `{url}`: {problem}")]
+    Download {
+        /// The address.
+        url: String,
+        /// Where the file would lie.
+        path: PathBuf,
+        /// What went wrong.
+        problem: String,
+    },
+    /// A downloaded file is not the one that was asked for; it was removed.
+    #[error("`{url}` is not what it should be: its SHA-256 is {found}, expected {expected}...")]
+    WrongSha256 {
+        /// The address.
+        url: String,
+        /// The digest of what came.
+        found: String,
+        /// The first digits of what should have come.
+        expected: String,
+    },
     /// A network or a tensor that the export cannot express.
     #[error("cannot export the network: {what}")]
     Export {
@@ -220,6 +246,19 @@ impl WeightsError {
             WeightsError::NotAlike { .. } => "average checkpoints of one and the same network",
             WeightsError::UnknownEnding { .. } => "ONNX is written by `danlu export RUN --to onnx`",
             WeightsError::Export { .. } => return None,
+            WeightsError::NoPretrained { .. } => {
+                let names: Vec<&str> = crate::PRETRAINED.iter().map(|row| row.network).collect();
+                return Some(format!("there are for {}", names.join(", ")));
+            }
+            WeightsError::Download { url, path, .. } => {
+                return Some(format!(
+                    "run it again to go on, or download {url} elsewhere and put it at `{}` (or give it with `--weights FILE`)",
+                    path.display()
+                ));
+            }
+            WeightsError::WrongSha256 { .. } => {
+                "something between here and the publisher changes files (a proxy, a login page, a wrong mirror)"
+            }
         };
         Some(hint.to_owned())
     }

@@ -10,6 +10,7 @@
 
 mod atomic;
 mod card;
+mod download;
 mod dtype;
 mod error;
 mod huggingface;
@@ -19,6 +20,7 @@ mod load;
 mod names;
 mod onnx;
 mod pickle_scan;
+mod pretrained;
 mod pth;
 mod pth_write;
 mod read;
@@ -26,6 +28,7 @@ mod safetensors_file;
 
 pub use atomic::write_atomic;
 pub use card::{ModelCard, Resize};
+pub use download::Progress;
 pub use error::{Result, WeightsError};
 pub use huggingface::write_huggingface;
 pub use identify::{Identified, identify};
@@ -36,6 +39,7 @@ pub use load::{LoadOptions, LoadReport, Matched, ShapeMismatch, match_state_dict
 #[cfg(feature = "rten")]
 pub use onnx::check_onnx;
 pub use onnx::{ONNX_OPSET, OnnxOptions, Parity, export_onnx, onnx_bytes};
+pub use pretrained::{IMAGENET_MEAN, IMAGENET_STD, PRETRAINED, Pretrained};
 pub use pth_write::write_pth;
 pub use read::{Loaded, ReadOptions, WeightsFormat, read_model_card, read_state_dict, read_state_dict_with};
 pub use safetensors_file::write_safetensors;

@@ -28,6 +28,13 @@ impl<'a, T> SharedMut<'a, T> {
         self.len
     }
 
+    /// The first element, for tasks whose parts are interleaved: to be written through only where no other task does, and only
+    /// inside [`SharedMut::len`].
+    #[inline(always)]
+    pub(crate) fn as_mut_ptr(self) -> *mut T {
+        self.ptr
+    }
+
     /// The elements `start .. start + len`.
     ///
     /// # Safety

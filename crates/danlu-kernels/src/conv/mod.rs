@@ -229,8 +229,11 @@ impl Conv2d {
             Algorithm::Depthwise => {
                 depthwise::backward_weight(s, self.isa, threads, x, dy, dw, prologue, accumulate, ws)
             }
-            Algorithm::ImplicitGemm | Algorithm::Winograd => {
+            Algorithm::ImplicitGemm => {
                 weight::backward_weight(s, self.isa, threads, x, dy, dw, prologue, accumulate, ws);
+            }
+            Algorithm::Winograd => {
+                winograd::backward_weight(s, self.isa, threads, x, dy, dw, prologue, accumulate, ws);
             }
         }
     }

@@ -33,6 +33,16 @@ impl Panels {
         2 * self.lanes * panel
     }
 
+    /// The column behind a panel.
+    pub(super) fn end(&self, panel: usize) -> usize {
+        self.first(panel) + self.width(panel)
+    }
+
+    /// The panel of a column.
+    pub(super) fn of(&self, column: usize) -> usize {
+        column / (2 * self.lanes)
+    }
+
     /// Columns that are there.
     pub(super) fn width(&self, panel: usize) -> usize {
         (self.columns - self.first(panel)).min(2 * self.lanes)

@@ -7,6 +7,7 @@ ratio of a row is the median over the rounds of danlu's images/s divided by the 
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -74,6 +75,7 @@ def serve(threads):
     for line in sys.stdin:
         request = json.loads(line)
         row, fmt, bf16, steps = request["row"], request["format"], request["bf16"], request["steps"]
+        clock = time.process_time if request["cpu_time"] else time.perf_counter
         _, batch, size, channels = ROWS[row]
         key = (row, fmt)
         if key not in cache:
@@ -97,9 +99,9 @@ def serve(threads):
         step()
         times = []
         for _ in range(steps):
-            start = time.perf_counter()
+            start = clock()
             step()
-            times.append(time.perf_counter() - start)
+            times.append(clock() - start)
         seconds = statistics.median(times)
         parameters = sum(p.numel() for p in net.parameters())
         print(json.dumps({"images_per_second": batch / seconds, "parameters": parameters, "torch": torch.__version__}), flush=True)
@@ -112,11 +114,13 @@ def main():
     parser.add_argument("--steps", type=int, default=5, help="timed steps of each side in a round")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--precision", choices=["f32", "bf16"], default="f32")
+    parser.add_argument("--cpu-time", action="store_true", help="count processor seconds of both sides instead of wall time: for a busy machine, with --threads 1")
+    parser.add_argument("--danlu", default=ROOT / "target" / "release" / "danlu", help="the program (default: %(default)s)")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
         return serve(arguments.threads)
-    danlu = ROOT / "target" / "release" / "danlu"
+    danlu = arguments.danlu
     environment = dict(os.environ, OMP_WAIT_POLICY="PASSIVE", OMP_NUM_THREADS=str(arguments.threads))
     peer = subprocess.Popen(
         [sys.executable, __file__, "--serve", "--threads", str(arguments.threads)],
@@ -124,20 +128,33 @@ def main():
     )
 
     def torch_rate(row, fmt):
-        request = {"row": row, "format": fmt, "bf16": arguments.precision == "bf16", "steps": arguments.steps}
+        request = {"row": row, "format": fmt, "bf16": arguments.precision == "bf16", "steps": arguments.steps, "cpu_time": arguments.cpu_time}
         peer.stdin.write(json.dumps(request) + "\n")
         peer.stdin.flush()
         return json.loads(peer.stdout.readline())
+
+    def danlu_rate(command, batch):
+        def run(steps):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            out = subprocess.run([*map(str, command), "--steps", str(steps)], check=True, capture_output=True, text=True).stdout
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            return json.loads(out), after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+        mine, seconds = run(1 + arguments.steps)
+        if arguments.cpu_time:
+            # What the process needs besides the steps is in both and falls out.
+            mine["images_per_second"] = batch * arguments.steps / (seconds - run(1)[1])
+        return mine
 
     print(f"{'row':14} {'danlu img/s':>12} {'torch img/s':>12} {'ratio':>7}   ratios of the rounds")
     for row in arguments.rows.split(","):
         network, batch, size, channels = ROWS[row]
         command = [danlu, "bench", "step", *network, "--image-size", size, "--channels", channels, "--classes", 10, "--batch-size", batch,
-                   "--precision", arguments.precision, "--threads", arguments.threads, "--steps", arguments.steps, "--json"]
+                   "--precision", arguments.precision, "--threads", arguments.threads, "--json"]
         ours, theirs, ratios = [], [], []
         best = max(["channels_last", "contiguous"], key=lambda fmt: torch_rate(row, fmt)["images_per_second"])
         for _ in range(arguments.rounds):
-            mine = json.loads(subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stdout)
+            mine = danlu_rate(command, batch)
             other = torch_rate(row, best)
             if mine["parameters"] != other["parameters"]:
                 sys.exit(f"{row}: danlu's network has {mine['parameters']} parameters, PyTorch's {other['parameters']}: not the same network")

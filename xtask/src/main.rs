@@ -47,8 +47,10 @@ fn check() -> bool {
         )
 }
 
+/// The suite, then the networks once more on the instruction set that every machine has (the kernels' own tests run every one anyway).
 fn test() -> bool {
-    run("cargo", &["test", "--locked"])
+    let networks = ["test", "--locked", "--package", "danlu-nn", "--test", "golden"];
+    run("cargo", &["test", "--locked"]) && run_with("cargo", &networks, &[("DANLU_SIMD", "portable")])
 }
 
 /// Runs a script of the repository with the Python named by `DANLU_PYTHON` (default `python3`).

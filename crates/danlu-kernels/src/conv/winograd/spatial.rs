@@ -84,11 +84,27 @@ fn slab(region: &Region, isa: Isa) -> usize {
     (WEIGHTS / (POINTS * region.c) / panel * panel).clamp(panel, region.k.max(panel)).min(region.k)
 }
 
+/// Elements of a panel's weights at one point.
+fn weights_stride(region: &Region, width: usize) -> usize {
+    region.c * width + GAP
+}
+
+/// Elements of the transformed weights of a slab.
+fn weights_len(region: &Region, isa: Isa) -> usize {
+    let panel = 2 * lanes(isa);
+    slab(region, isa).div_ceil(panel) * POINTS * weights_stride(region, panel)
+}
+
+/// Where the weights of a panel of a slab begin.
+fn weights_start(region: &Region, isa: Isa, panel: usize) -> usize {
+    panel * POINTS * weights_stride(region, 2 * lanes(isa))
+}
+
 pub(super) fn workspace(s: &Conv2dShape, isa: Isa, pass: Pass, threads: usize) -> usize {
     let region = region(s, pass);
     let grid = Grid::new(&region);
     let stats = if pass == Pass::Forward { f64_words(2 * s.k * grid.tasks) } else { 0 };
-    POINTS * region.c * slab(&region, isa) + threads * grid.worker_len(&region, isa) + stats
+    weights_len(&region, isa) + threads * grid.worker_len(&region, isa) + stats
 }
 
 pub(in crate::conv) fn forward(
@@ -139,7 +155,7 @@ fn run(
 ) {
     let panels = Panels::new(region.k, isa);
     let slab = slab(region, isa);
-    let (weights, scratch) = ws.split_at_mut(POINTS * region.c * slab);
+    let (weights, scratch) = ws.split_at_mut(weights_len(region, isa));
     let (scratch, out) = (SharedMut::new(scratch), SharedMut::new(y));
     let slab_panels = slab.div_ceil(2 * lanes(isa));
     for first in (0..panels.count()).step_by(slab_panels) {
@@ -194,7 +210,7 @@ fn run_slab(
                     }
                 }
                 for panel in slab.clone() {
-                    let at = (panels.first(panel) - panels.first(slab.start)) * POINTS * region.c;
+                    let at = weights_start(region, isa, panel - slab.start);
                     // SAFETY: `S` is available, and the tiles of a task are its own.
                     unsafe {
                         multiply::<S>(region, grid, isa, panel, count, input, &weights[at..], products);
@@ -238,17 +254,20 @@ fn transform_weights(
     threads.for_each(slab.len() * row_tasks, |task, _| {
         let (panel, first) = (slab.start + task / row_tasks, task % row_tasks * ROWS);
         let width = panels.vectors(panel) * lanes(isa);
-        let start = (panels.first(panel) - panels.first(slab.start)) * POINTS * region.c;
-        with_simd!(isa, S => {
-            for c in first..first + ROWS {
-                let mut taps = [[0.0f32; 32]; 9];
-                for (tap, values) in taps.iter_mut().enumerate() {
-                    let element = region.axes[0].tap(tap / 3) * region.kernel_w + region.axes[1].tap(tap % 3);
-                    let from = panels.first(panel) * column_stride + c * row_stride + element;
-                    for (column, value) in values[..width].iter_mut().enumerate() {
-                        *value = w[from + column * column_stride];
-                    }
+        let start = weights_start(region, isa, panel - slab.start);
+        // Column by column: the weights of an output channel lie together.
+        let mut taps = [[[0.0f32; 32]; 9]; ROWS];
+        for column in 0..width {
+            for (row, taps) in taps.iter_mut().enumerate() {
+                let from = (panels.first(panel) + column) * column_stride + (first + row) * row_stride;
+                for (tap, taps) in taps.iter_mut().enumerate() {
+                    let row = region.axes[0].tap(tap / 3);
+                    taps[column] = w[from + row * region.kernel_w + region.axes[1].tap(tap % 3)];
                 }
+            }
+        }
+        with_simd!(isa, S => {
+            for (c, taps) in (first..).zip(&taps) {
                 for j in (0..width).step_by(S::LANES) {
                     // SAFETY: `S` is available; the rows of the tasks are disjoint.
                     unsafe {
@@ -261,7 +280,7 @@ fn transform_weights(
                         }
                         for (row, half) in half.iter().enumerate() {
                             for (column, value) in at_points::<S>(*half).into_iter().enumerate() {
-                                let at = start + ((6 * row + column) * region.c + c) * width + j;
+                                let at = start + (6 * row + column) * weights_stride(region, width) + c * width + j;
                                 S::store(shared.slice(at, S::LANES).as_mut_ptr(), value);
                             }
                         }
@@ -292,7 +311,7 @@ unsafe fn multiply<S: Simd>(
     let width = vectors * S::LANES;
     let runs = Runs { outer: 1, outer_stride: 0, inner: 1, inner_stride: 0, len: c, step: 1 };
     for point in 0..POINTS {
-        let b = &weights[point * width * c..][..c * width];
+        let b = &weights[point * weights_stride(region, width)..][..c * width];
         let a = &input[point * grid.input_stride(region)..][..tiles * c];
         let out = &mut products[point * grid.product_stride(isa)..][..tiles * width];
         let mut done = 0;

@@ -149,7 +149,7 @@ impl Case {
     }
 }
 
-/// A shape of at most a million products: of too large a one first the images, then the sizes, then the channels shrink.
+/// A shape of about a million products at most: of too large a one first the images, then the sizes, then the channels shrink.
 fn affordable(mut s: Conv2dShape) -> Conv2dShape {
     while s.flops() > 2e6 {
         if s.n > 1 {
@@ -157,8 +157,10 @@ fn affordable(mut s: Conv2dShape) -> Conv2dShape {
         } else if s.h.max(s.w) > 9 {
             (s.h, s.w) = (s.h.min(s.w.max(9) - 1).max(s.h / 2), s.w / 2 + 1);
             std::mem::swap(&mut s.h, &mut s.w);
-        } else {
+        } else if s.k > s.groups {
             s.k = s.k.div_ceil(2).next_multiple_of(s.groups);
+        } else {
+            break;
         }
     }
     s

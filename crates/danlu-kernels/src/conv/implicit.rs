@@ -301,23 +301,8 @@ pub(super) fn finish_block<S: Simd>(
     match finish {
         Finish::None => {}
         Finish::BiasAct { bias, residual, activation } => {
-            with_act!(activation, A => {
-                if let Some(residual) = residual {
-                    for (y, r) in y.iter_mut().zip(&residual[start..]) {
-                        *y += r;
-                    }
-                }
-                match bias {
-                    Some(bias) => {
-                        for y in y.chunks_exact_mut(k) {
-                            for (y, b) in y.iter_mut().zip(bias) {
-                                *y = A::value(*y + b);
-                            }
-                        }
-                    }
-                    None => y.iter_mut().for_each(|y| *y = A::value(*y)),
-                }
-            });
+            let residual = residual.map(|residual| &residual[start..start + y.len()]);
+            with_act!(activation, A => bias_act::<S, A>(y, k, bias, residual));
         }
         Finish::Stats { parts } => {
             // SAFETY: one part a task; `S` is available.
@@ -325,6 +310,40 @@ pub(super) fn finish_block<S: Simd>(
                 let part = parts.slice(2 * k * task, 2 * k);
                 let (sum, sum_sq) = part.split_at_mut(k);
                 columns::moments::<S>(y, sum, sum_sq);
+            }
+        }
+    }
+}
+
+/// `y = activation(y + residual + bias)`, some rows at a time with a vector of the bias in a register; called compiled for `S`.
+#[inline(always)]
+fn bias_act<S: Simd, A: Act>(y: &mut [f32], k: usize, bias: Option<&[f32]>, residual: Option<&[f32]>) {
+    assert!(y.len().is_multiple_of(k) && bias.is_none_or(|b| b.len() == k));
+    assert!(residual.is_none_or(|r| r.len() == y.len()));
+    let whole = k - k % S::LANES;
+    let short = columns::together(k) * k;
+    for first in (0..y.len()).step_by(short) {
+        let end = y.len().min(first + short);
+        for c in (0..whole).step_by(S::LANES) {
+            // SAFETY: `S` is available; `c + LANES <= k`, and every row is inside the slices.
+            unsafe {
+                let bias = bias.map(|bias| S::load(bias.as_ptr().add(c)));
+                for at in (first + c..end).step_by(k) {
+                    let mut z = S::load(y.as_ptr().add(at));
+                    if let Some(residual) = residual {
+                        z = S::add(z, S::load(residual.as_ptr().add(at)));
+                    }
+                    if let Some(bias) = bias {
+                        z = S::add(z, bias);
+                    }
+                    S::store(y.as_mut_ptr().add(at), A::values::<S>(z));
+                }
+            }
+        }
+        for c in whole..k {
+            for at in (first + c..end).step_by(k) {
+                let z = y[at] + residual.map_or(0.0, |r| r[at]);
+                y[at] = A::value(bias.map_or(z, |bias| z + bias[c]));
             }
         }
     }

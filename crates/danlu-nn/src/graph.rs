@@ -191,6 +191,20 @@ impl Graph {
             .collect())
     }
 
+    /// The same network with every dropout and drop-path off: a training pass is then a function of the image alone, as
+    /// Grad-CAM needs it. Parameters and names stay.
+    #[must_use]
+    pub fn without_dropout(mut self) -> Graph {
+        for node in &mut self.nodes {
+            match &mut node.op {
+                crate::ops::Op::Dropout(op) => op.p = 0.0,
+                crate::ops::Op::DropPath(op) => op.p = 0.0,
+                _ => {}
+            }
+        }
+        self
+    }
+
     /// Forward floating-point operations of one image of that size.
     ///
     /// # Errors

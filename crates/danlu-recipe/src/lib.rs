@@ -53,6 +53,7 @@ pub use diff::{Change, diff};
 pub use error::{Problem, RecipeError};
 pub use finetune::{FinetuneConfig, FrozenNorm, Head};
 pub use layer::Layer;
+pub use nearest::nearest;
 pub use origin::Origin;
 pub use path::{Path, PathError, Step};
 pub use preset::Preset;

@@ -4,7 +4,7 @@
 ///
 /// A name that contains the typed one counts as close (`cosine` for `CosineAnnealingLR`); else Jaro-Winkler
 /// similarity of at least 0.8 without regard to case, which forgives a swapped, missing or doubled letter.
-pub(crate) fn nearest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let typed = typed.to_lowercase();
     let score = |name: &str| {
         let name = name.to_lowercase();

@@ -51,6 +51,10 @@ pub struct TrainConfig {
     pub seed: u64,
     /// When the state is saved for a resume, beside the end of every epoch.
     pub checkpoint: CheckpointConfig,
+    /// Whether TensorBoard's event files are written into the run folder, at the end of every epoch: every scalar of the
+    /// events, the weights' histograms, the first filters and the hyper-parameters. Default false: danlu's own curves,
+    /// report and dashboard need none.
+    pub tensorboard: bool,
     /// What happens when the loss or a gradient is no finite number. Default `stop`. Either way it is noticed before
     /// the update, so that the weights stay good.
     pub on_divergence: OnDivergence,
@@ -71,6 +75,7 @@ impl Default for TrainConfig {
             threads: None,
             seed: 0,
             checkpoint: CheckpointConfig::default(),
+            tensorboard: false,
             on_divergence: OnDivergence::Stop,
         }
     }

@@ -99,6 +99,19 @@ pub enum TrainError {
         /// The class.
         class: String,
     },
+    /// A class or layer that the model does not have.
+    #[error("the model has no {what} `{name}`")]
+    NotInModel {
+        /// `class` or `layer`.
+        what: &'static str,
+        /// What was asked for.
+        name: String,
+        /// What it has.
+        known: Vec<String>,
+    },
+    /// A network whose layers all end in one place: there is no map to draw.
+    #[error("the network has no layer whose output is larger than 1 x 1: there is nothing to locate in")]
+    NoFeatureMaps,
     /// Weights of no network that danlu has.
     #[error("`{}` holds weights of no network that danlu has{}", path.display(),
         looks_like.as_ref().map(|name| format!(": they look like {name}")).unwrap_or_default())]
@@ -269,6 +282,17 @@ impl TrainError {
             ),
             TrainError::UnknownClass { .. } => {
                 "classes are matched by name; name the folders as the training set did".to_owned()
+            }
+            TrainError::NotInModel { what, known, .. } if *what == "validation image" => {
+                format!("expected a file, or {}", known.join(" to "))
+            }
+            TrainError::NotInModel { what, name, known } => match danlu_recipe::nearest(name, known.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if known.len() <= 20 => format!("expected a {what} of: {}", known.join(", ")),
+                None => format!("it has {}, from `{}` to `{}`", known.len(), known[0], known[known.len() - 1]),
+            },
+            TrainError::NoFeatureMaps => {
+                "a network with convolutions has such layers, `--network small` for one".to_owned()
             }
             TrainError::UnknownNetwork { .. } => {
                 "`danlu show network` has the names; a file that danlu wrote tells its network itself"

@@ -3,20 +3,21 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use danlu_data::{ChannelStats, DataConfig, Dataset, Loader, LoaderConfig, Part, TestLedger};
+use danlu_data::{Batch, ChannelStats, DataConfig, Dataset, Loader, LoaderConfig, Part, TestLedger};
 use danlu_nn::{Engine, WeightSet};
 use danlu_recipe::{Layer, Recipe, Resolved, resolve};
+use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
-use crate::evaluate::evaluate;
-use crate::metrics::Metrics;
+use crate::evaluate::evaluate_each;
+use crate::metrics::{Metrics, argmax, softmax};
 use crate::prepare::{engine_config, is_demo};
 use crate::progress::Observer;
 use crate::run_folder::{RunFolder, RunInfo};
 use crate::training::prepared_of;
 
 /// What an evaluation found.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// The metrics.
     pub metrics: Metrics,
@@ -26,6 +27,28 @@ pub struct Evaluation {
     pub correct: u64,
     /// How often this test set has been opened, this time included; none for other parts.
     pub opened: Option<usize>,
+    /// What was said of each image, in the order of the part.
+    pub predictions: Vec<ImagePrediction>,
+}
+
+/// What the network said of one image of a data set.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImagePrediction {
+    /// The image, an index into the data set.
+    pub sample: u32,
+    /// Its class.
+    pub label: u32,
+    /// The most probable class.
+    pub predicted: u32,
+    /// The probability of that class.
+    pub confidence: f32,
+}
+
+impl ImagePrediction {
+    /// Whether the prediction is right.
+    pub fn is_right(&self) -> bool {
+        self.label == self.predicted
+    }
 }
 
 /// Evaluates a run's best weights on a part of its own data. For the test set the opening is written into the ledger
@@ -141,11 +164,49 @@ fn judge(
     };
     // The statistics of the training set, as they were when it was trained.
     let stats = ChannelStats { mean: info.mean.clone(), std: info.std.clone(), images };
-    let tally = evaluate(&mut engine, WeightSet::Live, &loader, &stats, observer)?;
+    let mut predictions = Vec::with_capacity(images);
+    let mut keep = |batch: &Batch, logits: &[f32]| {
+        let rows = logits.chunks_exact(info.classes.len());
+        for ((&sample, &label), row) in batch.samples.iter().zip(&batch.labels).zip(rows) {
+            let predicted = argmax(row);
+            let confidence = softmax(row)[predicted] as f32;
+            predictions.push(ImagePrediction { sample, label, predicted: predicted as u32, confidence });
+        }
+    };
+    let tally = evaluate_each(&mut engine, WeightSet::Live, &loader, &stats, observer, &mut keep)?;
     Ok(Evaluation {
         metrics: tally.metrics(),
         confusion: tally.confusion().to_vec(),
         correct: tally.correct(),
         opened,
+        predictions,
     })
+}
+
+/// Keeps what an evaluation of the run's own data found, in the run (`evaluation-validation.json`, `evaluation-test.json`): a report made
+/// later must not open the test set again.
+///
+/// # Errors
+/// Where it cannot be written.
+pub fn keep_evaluation(run: &RunFolder, part: Part, evaluation: &Evaluation) -> Result<(), TrainError> {
+    let text = serde_json::to_vec(evaluation)
+        .map_err(|error| TrainError::Internal { problem: format!("evaluation: {error}") })?;
+    Ok(danlu_weights::write_atomic(&run.evaluation(part), |writer| std::io::Write::write_all(writer, &text))?)
+}
+
+/// Reads what [`keep_evaluation`] kept; none where nothing was.
+///
+/// # Errors
+/// Where the file is there and cannot be read.
+pub fn kept_evaluation(run: &RunFolder, part: Part) -> Result<Option<Evaluation>, TrainError> {
+    let path = run.evaluation(part);
+    let text = match std::fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(TrainError::io("read", &path, source)),
+    };
+    match serde_json::from_slice(&text) {
+        Ok(evaluation) => Ok(Some(evaluation)),
+        Err(error) => Err(TrainError::Damaged { path, problem: error.to_string() }),
+    }
 }

@@ -11,6 +11,7 @@ mod error;
 mod evaluate;
 mod evaluate_run;
 pub mod events;
+mod explain;
 mod export;
 mod finetune;
 pub mod journal;
@@ -26,8 +27,11 @@ mod session;
 mod training;
 
 pub use error::TrainError;
-pub use evaluate_run::{Evaluation, evaluate_on, evaluate_run};
+pub use evaluate_run::{
+    Evaluation, ImagePrediction, evaluate_on, evaluate_run, keep_evaluation, kept_evaluation,
+};
 pub use events::{EpochEvent, Event, read_events};
+pub use explain::{GradCam, Heat};
 pub use export::{ExportFormat, ExportOptions, Exported, FoldedLayer, export_run};
 pub use finetune::{InitialWeights, WeightsOrigin};
 pub use journal::read_journal;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use danlu_data::{DataConfig, Fit, Interpolation, Pixels, fit_image, load_image};
+use danlu_data::{DataConfig, Fit, Interpolation, Pixels, fit_image, load_image, load_image_bytes};
 use danlu_nn::{Engine, EngineConfig, Graph, Images, Input, WeightSet};
 use danlu_weights::{LoadOptions, Loaded, Resize, identify, match_state_dict, read_state_dict};
 use serde::Serialize;
@@ -26,12 +26,12 @@ pub struct Prediction {
 #[derive(Debug)]
 pub struct Predictor {
     pub(crate) engine: Engine,
-    data: DataConfig,
-    size: [usize; 2],
+    pub(crate) data: DataConfig,
+    pub(crate) size: [usize; 2],
     classes: Vec<String>,
-    channels: usize,
-    mean: Vec<f32>,
-    std: Vec<f32>,
+    pub(crate) channels: usize,
+    pub(crate) mean: Vec<f32>,
+    pub(crate) std: Vec<f32>,
     notes: Vec<String>,
 }
 
@@ -49,7 +49,7 @@ impl Predictor {
             path: run.recipe(),
             problem: "has no `data.image_size`".into(),
         })?;
-        let graph = recipe.network.build(info.channels, info.classes.len(), [side, side])?;
+        let graph = recipe.network.build(info.channels, info.classes.len(), [side, side])?.without_dropout();
         let mut engine = Engine::new(graph, &engine_config(&recipe))?;
         let weights = read_state_dict(&run.best_weights())?;
         engine.load_state_dict(&weights.state, WeightSet::Live)?;
@@ -129,7 +129,8 @@ impl Predictor {
             };
             notes.push(format!("the file tells no normalisation: ImageNet's mean {mean:?} and std {std:?}"));
         }
-        let graph = fitting_graph(config.build(channels, classes.len(), size)?, state)?;
+        let graph = config.build(channels, classes.len(), size)?.without_dropout();
+        let graph = fitting_graph(graph, state)?;
         let options = LoadOptions { strict: true, ..LoadOptions::default() };
         let matched = match_state_dict(&targets_of(&graph), state, &options)?;
         let mut engine = Engine::new(graph, &EngineConfig::default())?;
@@ -152,9 +153,22 @@ impl Predictor {
     /// # Errors
     /// Where the image cannot be read.
     pub fn read(&self, image: &Path) -> Result<Pixels, TrainError> {
-        let pixels = load_image(image, self.channels, &self.data)?;
+        Ok(self.fit(&load_image(image, self.channels, &self.data)?))
+    }
+
+    /// [`read`](Self::read) from memory; `name` stands for the path in an error.
+    ///
+    /// # Errors
+    /// Where the bytes are no image.
+    pub fn read_bytes(&self, bytes: &[u8], name: &str) -> Result<Pixels, TrainError> {
+        Ok(self.fit(&load_image_bytes(bytes, name, self.channels, &self.data)?))
+    }
+
+    /// A decoded image of any size and number of channels, brought to the network's input.
+    pub fn fit(&self, pixels: &Pixels) -> Pixels {
         let DataConfig { fit, crop_ratio, interpolation, .. } = self.data;
-        Ok(fit_image(&pixels, self.size, fit, crop_ratio, interpolation))
+        let pixels = pixels.clone().with_channels(self.channels);
+        fit_image(&pixels, self.size, fit, crop_ratio, interpolation)
     }
 
     /// The classes of an image file, the most probable first.

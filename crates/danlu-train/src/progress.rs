@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use danlu_recipe::Recipe;
 use serde::{Deserialize, Serialize};
 
 use crate::events::EpochEvent;
+use crate::run_folder::RunFolder;
 
 /// Receives what a training has to say; every method may do nothing.
 pub trait Observer {
@@ -14,11 +16,13 @@ pub trait Observer {
     fn say(&mut self, _message: &str) {}
     /// A sentence that the user should not miss.
     fn warn(&mut self, _message: &str) {}
+    /// Before the first update of this process: where the run lies, its recipe, and the updates that it has behind it.
+    fn started(&mut self, _run: &RunFolder, _recipe: &Recipe, _iteration: u64) {}
     /// After every update.
     fn iteration(&mut self, _progress: &IterationProgress) {}
     /// The validation set is being evaluated.
     fn validating(&mut self, _done: usize, _total: usize) {}
-    /// After every epoch.
+    /// After every epoch, when its events, weights and checkpoint are on the disk.
     fn epoch(&mut self, _epoch: &EpochEvent, _epochs: usize, _speed: &Speed) {}
 }
 

@@ -149,6 +149,11 @@ impl RunFolder {
         self.path.join("weights").join("last.safetensors")
     }
 
+    /// What the evaluation of a part of the run's own data found, image by image.
+    pub fn evaluation(&self, part: danlu_data::Part) -> PathBuf {
+        self.path.join(format!("evaluation-{}.json", part.name()))
+    }
+
     /// Pictures made from the run.
     pub fn pictures(&self) -> PathBuf {
         self.path.join("pictures")
@@ -165,6 +170,32 @@ impl RunFolder {
         let text = fs::read(&path).map_err(|source| TrainError::io("read", &path, source))?;
         serde_json::from_slice(&text)
             .map_err(|error| TrainError::Damaged { path, problem: error.to_string() })
+    }
+
+    /// Asks whoever trains here to stop after its next update, with a checkpoint: from another process, as Ctrl-C from the same.
+    ///
+    /// # Errors
+    /// Where the file `stop` cannot be written.
+    pub fn request_stop(&self) -> Result<(), TrainError> {
+        let path = self.path.join("stop");
+        File::create(&path).map(drop).map_err(|source| TrainError::io("write", &path, source))
+    }
+
+    /// Whether someone asked by [`request_stop`](Self::request_stop). It is looked at after every update: one question to the
+    /// system, some microseconds.
+    pub(crate) fn stop_requested(&self) -> bool {
+        self.path.join("stop").exists()
+    }
+
+    /// Forgets an earlier request: it was for a process that is gone.
+    pub(crate) fn forget_stop(&self) -> Result<(), TrainError> {
+        let path = self.path.join("stop");
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(TrainError::io("write", &path, error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Keeps others from training in this folder as long as the returned file lives.

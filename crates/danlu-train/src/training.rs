@@ -238,6 +238,8 @@ impl Session {
             })?;
             self.metrics.line(METRICS_HEADER)?;
         }
+        self.run.forget_stop()?;
+        observer.started(&self.run, &self.recipe, self.position.iteration);
         let mut clock = Clock {
             train: Duration::ZERO,
             wait: Duration::ZERO,
@@ -254,7 +256,7 @@ impl Session {
             }
             self.train_epoch(&mut clock, observer, stop)?;
             self.finish_epoch(&mut clock, observer)?;
-            if stop.is_set() && self.position.epoch < self.epochs() {
+            if self.must_stop(stop) && self.position.epoch < self.epochs() {
                 // The epoch has just written its checkpoint.
                 let iteration = self.position.iteration;
                 self.journal.write(JournalEntry::Stop { iteration })?;
@@ -271,6 +273,10 @@ impl Session {
             self.note("early_stop", message, observer)?;
         }
         self.finish(reason)
+    }
+
+    fn must_stop(&self, stop: &StopFlag) -> bool {
+        stop.is_set() || self.run.stop_requested()
     }
 
     fn stops_early(&self) -> bool {
@@ -301,7 +307,7 @@ impl Session {
             clock.images += group.iter().map(|batch| batch.len() as u64).sum::<u64>();
             clock.iterations += 1;
             observer.iteration(&self.progress(lr, clock));
-            if stop.is_set() {
+            if self.must_stop(stop) {
                 self.write_checkpoint()?;
                 let iteration = self.position.iteration;
                 self.journal.write(JournalEntry::Stop { iteration })?;

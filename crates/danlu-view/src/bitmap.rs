@@ -94,6 +94,24 @@ impl Bitmap {
         }
     }
 
+    /// Every pixel `zoom` wide and high.
+    ///
+    /// # Errors
+    /// [`ViewError::TooLarge`].
+    pub fn enlarged(&self, zoom: usize) -> Result<Bitmap, ViewError> {
+        let zoom = zoom.max(1);
+        let (width, height) = (self.width.saturating_mul(zoom), self.height.saturating_mul(zoom));
+        if width.saturating_mul(height) > LIMIT {
+            return Err(ViewError::TooLarge { width, height, limit: LIMIT });
+        }
+        let pixel = |at: usize| &self.data[at * self.channels..][..self.channels];
+        let data = (0..height)
+            .flat_map(|y| (0..width).map(move |x| y / zoom * self.width + x / zoom))
+            .flat_map(|at| pixel(at).iter().copied())
+            .collect();
+        Bitmap::new(height, width, self.channels, data)
+    }
+
     /// The image as a PNG file.
     ///
     /// # Errors

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::frame::{
-    Area, Look, Mark, NORMAL, SMALL, X_AXIS, legend, runs, series_pen, tick_count, tick_width, x_axis, y_axis,
+    Area, Look, Mark, NORMAL, SMALL, X_AXIS, legend, runs, series_pen, tick_count, tick_width, whole_x_axis,
+    x_axis, y_axis,
 };
 use crate::ink::Ink;
 use crate::lang::{LEARNING_CURVES, SMOOTHED};
@@ -175,7 +176,10 @@ pub fn curves(input: &Curves, look: &Look) -> Svg {
         draw_curve(&mut svg, curve, &xs, &ys, area, n);
     }
     if !input.panels.is_empty() {
-        x_axis(&mut svg, last, &xs, &input.x_title, width);
+        // Epochs and iterations are counted; a time or a share is not.
+        let mut places = input.panels.iter().flat_map(|p| &p.curves).flat_map(|c| &c.points);
+        let axis = if places.all(|p| p.0.fract() == 0.0) { whole_x_axis } else { x_axis };
+        axis(&mut svg, last, &xs, &input.x_title, width);
         y = last.bottom() + X_AXIS;
     }
     svg.set_height(y.max(NORMAL));
@@ -259,6 +263,26 @@ fn event_labels(input: &Curves, xs: &Scale, left: f64, inner: f64) -> (f64, Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn there_is_no_epoch_between_two_epochs() {
+        let axis = |points: Vec<(f64, f64)>| {
+            let curve = Curve { points, ..Curve::default() };
+            let panel = Panel { curves: vec![curve], ..Panel::default() };
+            let svg = curves(
+                &Curves { x_title: "epoch".into(), panels: vec![panel], ..Curves::default() },
+                &Look::default(),
+            );
+            svg.to_inline()
+        };
+        let three = axis(vec![(1.0, 0.5), (2.0, 0.4), (3.0, 0.3)]);
+        assert!(["1", "2", "3"].iter().all(|t| three.contains(&format!(">{t}</text>"))), "{three}");
+        assert!(!three.contains(">1.5</text>") && !three.contains(">2.0</text>"), "{three}");
+        assert!(
+            axis(vec![(0.0, 0.5), (0.5, 0.4), (1.0, 0.3)]).contains(">0.5</text>"),
+            "a share keeps its parts"
+        );
+    }
 
     #[test]
     fn smoothing_is_tensorboards_debiased_average() {

@@ -84,11 +84,25 @@ pub(crate) fn y_axis(svg: &mut Svg, area: Area, ticks: &[(f64, String)], scale: 
 
 /// Draws the horizontal axis: ticks, labels that do not touch, and the title under them, at the right end.
 pub(crate) fn x_axis(svg: &mut Svg, area: Area, scale: &Scale, title: &str, picture: f64) {
+    x_axis_at(svg, area, scale, &scale.ticks(tick_count(area.w, 56.0)), title, picture);
+}
+
+/// [`x_axis`] of what is counted: ticks stand at whole numbers only, so that there is no epoch 1.5.
+pub(crate) fn whole_x_axis(svg: &mut Svg, area: Area, scale: &Scale, title: &str, picture: f64) {
+    let ticks: Vec<(f64, String)> = scale
+        .ticks(tick_count(area.w, 56.0))
+        .into_iter()
+        .filter(|(v, _)| (v - v.round()).abs() < 1e-9)
+        .map(|(v, label)| (v, if label.contains('.') { format!("{}", v.round()) } else { label }))
+        .collect();
+    x_axis_at(svg, area, scale, &ticks, title, picture);
+}
+
+fn x_axis_at(svg: &mut Svg, area: Area, scale: &Scale, ticks: &[(f64, String)], title: &str, picture: f64) {
     let y = area.bottom();
     svg.line(area.x, y, area.right(), y, Pen::new(Ink::Muted, 1.0));
-    let ticks = scale.ticks(tick_count(area.w, 56.0));
     let mut free = f64::NEG_INFINITY;
-    for (v, label) in &ticks {
+    for (v, label) in ticks {
         let Some(x) = scale.at(*v) else { continue };
         if x < area.x - 0.5 || x > area.right() + 0.5 {
             continue;

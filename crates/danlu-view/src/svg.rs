@@ -508,6 +508,18 @@ pub(crate) fn escape(text: &str) -> String {
     out
 }
 
+/// Pictures one below another, as wide as the widest.
+pub fn column(title: &str, pictures: impl IntoIterator<Item = Svg>) -> Svg {
+    let mut all = Svg::new(0.0, 0.0, title);
+    for picture in pictures {
+        let top = all.height;
+        all.width = all.width.max(picture.width);
+        all.height += picture.height;
+        all.place(0.0, top, picture);
+    }
+    all
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,6 +19,17 @@ pub struct EventWriter<W: Write> {
     out: W,
 }
 
+/// A value of a hyper-parameter.
+#[derive(Clone, Debug, PartialEq)]
+pub enum HParam {
+    /// A number.
+    Number(f64),
+    /// A text.
+    Text(String),
+    /// Yes or no.
+    Bool(bool),
+}
+
 /// The file name that TensorBoard looks for: `events.out.tfevents.<seconds>.<host>`.
 pub fn file_name(seconds: u64, host: &str) -> String {
     let host: String =
@@ -53,6 +64,67 @@ impl EventWriter<BufWriter<File>> {
         file.seek(SeekFrom::Start(bytes))?;
         Ok(EventWriter { out: BufWriter::new(file) })
     }
+
+    /// Goes on with a file after the events of `step`: later ones, and a last one that is not whole, are cut off. Steps must
+    /// have grown through the file. Also gives the step of the last event that stays; none where there is none.
+    ///
+    /// # Errors
+    /// [`ViewError::Io`] when the file is no event file or cannot be written.
+    pub fn resume_after(path: &Path, step: i64) -> Result<(Self, Option<i64>), ViewError> {
+        let (bytes, last) = end_of_step(File::open(path)?, step)?;
+        if bytes == 0 {
+            let text = format!("`{}` is no TensorBoard event file", path.display());
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, text).into());
+        }
+        Ok((EventWriter::resume(path, bytes)?, last))
+    }
+}
+
+/// The length of the records up to the last event of `step`, and that event's own step.
+fn end_of_step(file: File, step: i64) -> std::io::Result<(u64, Option<i64>)> {
+    use std::io::{ErrorKind, Read};
+    let mut left = file.metadata()?.len();
+    let mut input = std::io::BufReader::new(file);
+    let (mut end, mut last) = (0, None);
+    loop {
+        let mut head = [0u8; 12];
+        match input.read_exact(&mut head) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => break,
+            Err(error) => return Err(error),
+        }
+        let (length, check) = head.split_at(8);
+        let size = u64::from_le_bytes(std::array::from_fn(|i| length[i]));
+        left = left.saturating_sub(12);
+        // Whatever a crash or another program left there is not worth its memory.
+        if masked(length).to_le_bytes() != check || size.saturating_add(4) > left {
+            break;
+        }
+        let mut data = vec![0u8; size as usize + 4];
+        input.read_exact(&mut data)?;
+        left -= size + 4;
+        let (event, check) = data.split_at(size as usize);
+        let found = step_of(event);
+        if masked(event).to_le_bytes() != check || found.is_some_and(|found| found > step) {
+            break;
+        }
+        last = found.or(last);
+        end += size + 16;
+    }
+    Ok((end, last))
+}
+
+/// Field 2 of an event whose first field is the time, as danlu and TensorFlow write them; the version record has none.
+fn step_of(event: &[u8]) -> Option<i64> {
+    let rest = event.strip_prefix(&[0x09])?.get(8..)?.strip_prefix(&[0x10])?;
+    let mut step = 0u64;
+    for (i, byte) in rest.iter().take(10).enumerate() {
+        step |= u64::from(byte & 0x7F) << (7 * i);
+        if byte & 0x80 == 0 {
+            return Some(step as i64);
+        }
+    }
+    None
 }
 
 impl<W: Write> EventWriter<W> {
@@ -124,6 +196,37 @@ impl<W: Write> EventWriter<W> {
         tensor.bytes(2, &[0x12, 0x02, 0x08, 0x01]); // a shape of one dimension of size 1
         tensor.bytes(8, text.as_bytes());
         self.value(tag, step, time, "text", |v| v.bytes(8, &tensor.0))
+    }
+
+    /// What distinguishes this run from others, for the HPARAMS page: names and values, numbers where they are numbers. Scalars
+    /// of the same file are its metrics.
+    ///
+    /// # Errors
+    /// [`ViewError::Io`] when it cannot be written.
+    pub fn hparams(&mut self, time: f64, values: &[(String, HParam)]) -> Result<(), ViewError> {
+        let mut session = Message::default();
+        for (name, value) in values {
+            let mut proto = Message::default(); // google.protobuf.Value
+            match value {
+                HParam::Number(v) => proto.double(2, *v),
+                HParam::Text(v) => proto.text(3, v),
+                HParam::Bool(v) => proto.varint(4, u64::from(*v)),
+            }
+            let mut entry = Message::default();
+            entry.text(1, name);
+            entry.bytes(2, &proto.0);
+            session.bytes(1, &entry.0);
+        }
+        session.double(5, time);
+        let mut content = Message::default(); // HParamsPluginData
+        content.varint(1, 0);
+        content.bytes(3, &session.0);
+        let mut plugin = Message::default();
+        plugin.text(1, "hparams");
+        plugin.bytes(2, &content.0);
+        let mut metadata = Message::default();
+        metadata.bytes(1, &plugin.0);
+        self.value("_hparams_/session_start_info", 0, time, "hparams", |v| v.bytes(9, &metadata.0))
     }
 
     /// Hands everything written so far to the operating system.
@@ -303,6 +406,28 @@ mod tests {
         );
         assert!(EventWriter::resume(&path, 1 << 40).is_err());
         assert!(EventWriter::create(folder.path(), 5.0, "my host").is_err(), "never overwrites");
+    }
+
+    #[test]
+    fn a_file_is_cut_back_to_a_step_and_a_torn_end_goes_too() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut w, path) = EventWriter::create(folder.path(), 5.0, "h").expect("creates");
+        for step in [10, 200, 200, 300] {
+            w.scalar("a", step, 6.0, 1.0).expect("writes");
+        }
+        w.into_inner().expect("writes");
+        let whole = std::fs::read(&path).expect("reads");
+        std::fs::write(&path, &whole[..whole.len() - 3]).expect("writes");
+        let (_, last) = EventWriter::resume_after(&path, 1000).expect("resumes");
+        assert_eq!(last, Some(200), "the record of 300 was torn");
+        let (w, last) = EventWriter::resume_after(&path, 199).expect("resumes");
+        drop(w);
+        assert_eq!(last, Some(10));
+        let cut = std::fs::read(&path).expect("reads");
+        assert!(cut.len() < whole.len() && whole.starts_with(&cut));
+        assert_eq!(EventWriter::resume_after(&path, 9).expect("resumes").1, None, "the version record stays");
+        std::fs::write(&path, b"no events here").expect("writes");
+        assert!(EventWriter::resume_after(&path, 9).is_err());
     }
 
     #[test]

@@ -206,6 +206,9 @@ pub fn line_chart(chart: &TermChart, term: Term) -> String {
     let (corner, dash) = if term.unicode { ('└', '─') } else { ('+', '-') };
     let _ = writeln!(out, "{:w$}{corner}{}", "", dash.to_string().repeat(cols), w = margin - 1);
     let (first, last) = xs.range();
+    // What is counted begins and ends at a whole number, also where a single one was widened to be drawn.
+    let whole = curves.iter().flatten().all(|p| p.0.fract() == 0.0);
+    let (first, last) = if whole { (first.ceil(), last.floor()) } else { (first, last) };
     let (first, last) = (number(first), number(last));
     let middle = cols.saturating_sub(first.len() + last.len());
     let title = cell(&chart.x_title, middle.saturating_sub(2).min(columns(&chart.x_title)), term.unicode);

@@ -13,6 +13,7 @@ mod card;
 mod download;
 mod dtype;
 mod error;
+mod filters;
 mod huggingface;
 mod identify;
 mod inspect;
@@ -30,6 +31,7 @@ pub use atomic::write_atomic;
 pub use card::{ModelCard, Resize};
 pub use download::Progress;
 pub use error::{Result, WeightsError};
+pub use filters::{FilterReport, filter_reports};
 pub use huggingface::write_huggingface;
 pub use identify::{Identified, identify};
 pub use inspect::{

@@ -5,7 +5,9 @@
 //! training, [`train`] runs one, [`weights`] reads and writes models, [`view`] draws.
 
 pub mod curves;
+pub mod pictures;
 pub mod report;
+pub mod tensorboard;
 pub mod tune;
 
 pub use danlu_data as data;

@@ -1,19 +1,40 @@
 //! The report of a run: what its folder says, as one HTML page (`report.html`).
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use danlu_data::Part;
 use danlu_train::events::EpochEvent;
-use danlu_train::{Evaluation, Event, RunFolder, TrainError, prepared_of, read_events, read_result};
+use danlu_train::journal::JournalEntry;
+use danlu_train::{
+    Evaluation, Event, Predictor, Prepared, RunFolder, TrainError, prepared_of, read_events, read_journal,
+    read_result,
+};
 use danlu_view::report::{By, Choice, DataSummary, Fact, NumberTable, Picture, Score, TestResult};
-use danlu_view::{Confusion, Lang, Order, ReportInput, confusion, report};
+use danlu_view::{Lang, Look, ReportInput, report};
 
-/// Writes `report.html` into a finished run, with the test result where the test set was opened; gives its path.
+use crate::pictures::{WeightsView, outcome};
+
+/// Writes `report.html` into a finished run; gives its path. `evaluation` is that of the run's own test set, or of its validation
+/// set where the test set was not opened: it gives the results by class, the calibration and the mistakes.
 ///
 /// # Errors
 /// Where the run is not finished, its data changed, or the page cannot be written.
-pub fn write(run: &RunFolder, test: Option<&Evaluation>, lang: Lang) -> Result<PathBuf, TrainError> {
+pub fn write(run: &RunFolder, evaluation: Option<&Evaluation>, lang: Lang) -> Result<PathBuf, TrainError> {
+    write_to(run, evaluation, lang, &run.report())
+}
+
+/// [`write`] into another file.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_to(
+    run: &RunFolder,
+    evaluation: Option<&Evaluation>,
+    lang: Lang,
+    file: &Path,
+) -> Result<PathBuf, TrainError> {
+    let test = evaluation.filter(|evaluation| evaluation.opened.is_some());
     let info = run.info()?;
     let result = read_result(run)?;
     let prepared = prepared_of(run, &info)?;
@@ -28,25 +49,31 @@ pub fn write(run: &RunFolder, test: Option<&Evaluation>, lang: Lang) -> Result<P
     let name = run.path().file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let path = run.path().display();
     let counts = |part| dataset.class_counts(part).into_iter().map(|count| count as u64).collect();
-    let confusion_counts =
-        test.map(|test| Confusion { classes: info.classes.clone(), counts: test.confusion.clone() });
-    let mut pictures = Vec::new();
-    if let Some(counts) = &confusion_counts {
-        pictures.extend(
-            Picture::of("Confusion matrix", lang, |look| confusion(counts, Order::Similar, look)).ok(),
-        );
-    }
+    let worst = match evaluation {
+        Some(evaluation) => outcome::worst_mistakes(&prepared, evaluation, MISTAKES)?,
+        None => Vec::new(),
+    };
+    let seconds: f64 = read_journal(&run.journal())?
+        .iter()
+        .map(|line| if let JournalEntry::Epoch { seconds, .. } = line.entry { seconds } else { 0.0 })
+        .sum();
     let hits = (result.val.top1 * result.val.samples as f64).round() as u64;
     let input = ReportInput {
         lang,
         name,
         version: info.danlu.clone(),
-        summary: format!(
-            "{} epochs; the weights of epoch {} were best on the validation set.",
-            result.epochs, result.best_epoch
-        ),
+        summary: match lang {
+            Lang::En => format!(
+                "{} epochs; the weights of epoch {} were best on the validation set.",
+                result.epochs, result.best_epoch
+            ),
+            Lang::Zh => {
+                format!("共训练 {} 轮；第 {} 轮的权重在验证集上最好。", result.epochs, result.best_epoch)
+            }
+        },
         facts: vec![
             (Fact::BestEpoch, format!("{} of {}", result.best_epoch, result.epochs)),
+            (Fact::Time, danlu_view::layers::BarUnit::Seconds.text((seconds * 10.0).round() / 10.0)),
             (Fact::Parameters, prepared.graph()?.param_count().to_string()),
         ],
         command: info.command.clone(),
@@ -80,26 +107,68 @@ pub fn write(run: &RunFolder, test: Option<&Evaluation>, lang: Lang) -> Result<P
             fingerprint: info.fingerprint.clone(),
         }),
         curves: Some(crate::curves::of_runs(std::slice::from_ref(run))?),
-        epochs: table(&epochs),
+        epochs: table(&epochs, lang),
         validation: Some(Score { hits, images: result.val.samples }),
         test: test.map(|test| TestResult {
             score: Score { hits: test.correct, images: test.metrics.samples },
             opened: test.opened.unwrap_or(1) as u64,
         }),
         on_test: test.is_some(),
-        confusion: confusion_counts,
-        pictures,
-        reproduce: vec![format!("danlu train {} --recipe {path}/recipe.toml", info.data)],
+        confusion: evaluation.map(|evaluation| outcome::confusion_of(evaluation, &info.classes)),
+        calibration: evaluation.map(outcome::calibration).transpose()?.flatten(),
+        mistakes: worst,
+        pictures: pictures(run, &prepared, lang)?,
+        reproduce: vec![
+            format!("danlu train {} --recipe {path}/recipe.toml", info.data),
+            format!("danlu predict {path} IMAGE..."),
+        ],
         recipe: recipe.to_toml(),
         ..ReportInput::default()
     };
     let page = report(&input);
-    danlu_weights::write_atomic(&run.report(), |writer| writer.write_all(page.as_bytes()))?;
-    Ok(run.report())
+    danlu_weights::write_atomic(file, |writer| writer.write_all(page.as_bytes()))?;
+    Ok(file.to_path_buf())
 }
 
-fn table(epochs: &[EpochEvent]) -> NumberTable {
-    let head = ["epoch", "lr", "train loss", "train top-1", "val loss", "val top-1", "val macro-F1"];
+/// Mistakes shown as thumbnails.
+const MISTAKES: usize = 24;
+
+/// What the network became: its filters, what changed in them, where it looks.
+fn pictures(run: &RunFolder, prepared: &Prepared, lang: Lang) -> Result<Vec<Picture>, TrainError> {
+    let mut pictures = Vec::new();
+    let titles = match lang {
+        Lang::En => ["Weights: filters, distributions, change", "Where it looks (Grad-CAM)"],
+        Lang::Zh => ["权重：卷积核、分布与变化", "网络看哪里（Grad-CAM）"],
+    };
+    let view = WeightsView::open(run.path(), None)?;
+    if view.convolution(None).is_ok() {
+        pictures.push(Picture::of(titles[0], lang, |look| view.picture(None, 64, look))?);
+    }
+    let mut predictor = Predictor::open(run)?;
+    if predictor.last_feature_maps().is_ok() {
+        let wide = Look { width: 720.0, lang };
+        let mut looked = Picture {
+            title: titles[1].to_owned(),
+            note: String::new(),
+            wide: outcome::where_it_looked(&mut predictor, prepared, 10, &wide)?,
+            narrow: None,
+        };
+        looked.note = match lang {
+            Lang::En => {
+                "Validation images: class, then what was predicted; framed where that is wrong.".to_owned()
+            }
+            Lang::Zh => "验证图像：先写真实类别，再写预测类别；错误者加框。".to_owned(),
+        };
+        pictures.push(looked);
+    }
+    Ok(pictures)
+}
+
+fn table(epochs: &[EpochEvent], lang: Lang) -> NumberTable {
+    let head = match lang {
+        Lang::En => ["epoch", "lr", "train loss", "train top-1", "val loss", "val top-1", "val macro-F1"],
+        Lang::Zh => ["轮次", "学习率", "训练损失", "训练 top-1", "验证损失", "验证 top-1", "验证宏 F1"],
+    };
     NumberTable {
         head: head.map(str::to_owned).to_vec(),
         rows: epochs

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use danlu::data::Part;
-use danlu::train::{Evaluation, RunFolder, evaluate_on, evaluate_run};
+use danlu::train::{Evaluation, RunFolder, evaluate_on, evaluate_run, keep_evaluation};
 use danlu::view::Lang;
 
 use crate::terminal::Terminal;
@@ -39,6 +39,7 @@ fn evaluate(args: &EvaluateArgs, part: Part, command: &str) -> anyhow::Result<()
     };
     // The report tells how the run did on its own test set.
     if part == Part::Test && args.data.is_none() {
+        keep_evaluation(&run, part, &evaluation)?;
         danlu::report::write(&run, Some(&evaluation), Lang::En)?;
     }
     let Evaluation { metrics, correct, opened, .. } = evaluation;

@@ -4,6 +4,7 @@ mod bench;
 mod evaluate;
 mod export;
 mod predict;
+mod report;
 mod resume;
 mod show;
 mod train;
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     Export(export::ExportArgs),
     /// Weights files: what is in them, how two differ, their average, one format into another
     Weights(weights::WeightsArgs),
+    /// Write a run's report again, in English or Chinese
+    Report(report::ReportArgs),
     /// Look at things: `danlu show network resnet18`
     Show(show::ShowArgs),
     /// The project's own measurements: `danlu bench step --network resnet18`
@@ -54,6 +57,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
         Command::Predict(args) => predict::run(args),
         Command::Export(args) => export::run(args),
         Command::Weights(args) => weights::run(args),
+        Command::Report(args) => report::run(args),
         Command::Show(args) => show::run(args),
         Command::Bench(args) => bench::run(*args),
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use danlu::tensorboard::TensorBoard;
 use danlu::train::{RunFolder, TrainError, resume};
 
 use super::train::conclude;
@@ -27,7 +28,9 @@ pub(crate) struct ResumeArgs {
 pub(crate) fn run(args: ResumeArgs) -> anyhow::Result<()> {
     let stop = stop_on_ctrl_c()?;
     let mut terminal = Terminal::new(args.quiet);
-    match resume(RunFolder::open(&args.run)?, &mut terminal, &stop) {
+    let run = RunFolder::open(&args.run)?;
+    let trained = resume(run, &mut TensorBoard::new(&mut terminal), &stop);
+    match trained {
         Ok((run, result)) => conclude(&run, &result, args.final_test, args.json, &mut terminal),
         Err(error @ TrainError::Finished { .. }) => {
             // Nothing is wrong: the work that was asked for is done.

@@ -1,10 +1,13 @@
 //! `danlu show`: the network here, one file for each other thing to look at.
 
+mod activations;
 mod augment;
 mod curves;
+mod dataset;
 mod init;
 mod output;
 mod schedule;
+mod weights;
 
 use std::io::Write;
 
@@ -12,6 +15,8 @@ use clap::{Args, Subcommand};
 use danlu::nn::NetworkConfig;
 use danlu::recipe::{Layer, Recipe, Resolved, resolve};
 use danlu::train::TrainError;
+
+pub(crate) use output::term;
 
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
@@ -23,6 +28,14 @@ pub(crate) struct ShowArgs {
 enum Show {
     /// Learning curves of one or more runs, in the terminal or as a picture
     Curves(curves::CurvesArgs),
+    /// Filters, distributions, what changed in the training, dead and copied filters
+    Weights(Box<weights::WeightsArgs>),
+    /// What the layers see of an image: feature maps, dead channels, Grad-CAM, occlusion
+    Activations(Box<activations::ActivationsArgs>),
+    /// A map of a run's validation images: the principal components of what the last layer sees
+    Embedding(dataset::EmbeddingArgs),
+    /// The validation images that excite each channel of a layer most
+    Channels(dataset::ChannelsArgs),
     /// Layers, shapes, parameters and FLOPs of a network
     Network {
         /// Name of the network: small, resnet18, vgg16_bn, ...
@@ -57,6 +70,10 @@ pub(crate) fn run(args: ShowArgs) -> anyhow::Result<()> {
             writeln!(std::io::stdout().lock(), "{graph}")?;
             Ok(())
         }
+        Show::Weights(args) => weights::run(*args),
+        Show::Activations(args) => activations::run(*args),
+        Show::Embedding(args) => dataset::embedding(args),
+        Show::Channels(args) => dataset::channels(args),
         Show::Curves(args) => curves::run(args),
         Show::Schedule(args) => schedule::run(*args),
         Show::Augment(args) => augment::run(*args),

@@ -6,11 +6,15 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use danlu::data::Part;
 use danlu::recipe::Preset;
+use danlu::tensorboard::TensorBoard;
 use danlu::train::{
-    Destination, Evaluation, Prepared, RunFolder, RunResult, TrainError, TrainRequest, evaluate_run, train,
+    Destination, Evaluation, Event, Prepared, RunFolder, RunResult, TrainError, TrainRequest, evaluate_run,
+    keep_evaluation, read_events, train,
 };
-use danlu::view::Lang;
+use danlu::view::terminal::sparkline;
+use danlu::view::{Lang, Look};
 
+use crate::commands::show::term;
 use crate::interrupt::stop_on_ctrl_c;
 use crate::recipe_args::RecipeArgs;
 use crate::terminal::Terminal;
@@ -56,7 +60,7 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<()> {
     let stop = stop_on_ctrl_c()?;
     let destination = Destination { runs: args.runs, name: args.name };
     let mut terminal = Terminal::new(args.quiet);
-    let (run, result) = train(&request, &destination, &mut terminal, &stop)?;
+    let (run, result) = train(&request, &destination, &mut TensorBoard::new(&mut terminal), &stop)?;
     let demo = args.data == Path::new("demo") && !args.data.exists();
     conclude(&run, &result, args.final_test || demo, args.json, &mut terminal)
 }
@@ -79,8 +83,12 @@ pub(crate) fn conclude(
     json: bool,
     terminal: &mut Terminal,
 ) -> anyhow::Result<()> {
-    let tested = test.then(|| evaluate_run(run, Part::Test, "train --final", terminal)).transpose()?;
-    let report = danlu::report::write(run, tested.as_ref(), Lang::En)?;
+    let part = if test { Part::Test } else { Part::Val };
+    let evaluation = evaluate_run(run, part, "train --final", terminal)?;
+    keep_evaluation(run, part, &evaluation)?;
+    let report = danlu::report::write(run, Some(&evaluation), Lang::En)?;
+    danlu::pictures::write_pictures(run, Some(&evaluation), &Look::default())?;
+    let tested = test.then_some(evaluation);
     let mut out = std::io::stdout().lock();
     if json {
         let value = serde_json::json!({
@@ -102,6 +110,15 @@ pub(crate) fn conclude(
         result.val.loss,
         result.best_epoch
     )?;
+    let curve: Vec<f64> = read_events(&run.events())?
+        .iter()
+        .filter_map(|event| if let Event::Epoch(epoch) = event { Some(epoch.val.top1) } else { None })
+        .collect();
+    if let [first, .., last] = curve[..] {
+        let term = term();
+        let line = sparkline(&curve, term.width.min(60), term.unicode);
+        writeln!(out, "              {:.1} % {line} {:.1} %", 100.0 * first, 100.0 * last)?;
+    }
     match tested {
         Some(Evaluation { metrics, correct, opened, .. }) => {
             let (low, high) = danlu::view::wilson(correct, metrics.samples);
@@ -120,7 +137,7 @@ pub(crate) fn conclude(
         }
         None => writeln!(out, "next: `danlu test {path}` opens the held-out test set, once, at the end")?,
     }
-    writeln!(out, "report: {}", report.display())?;
+    writeln!(out, "report: {}, pictures: {path}/pictures", report.display())?;
     writeln!(
         out,
         "next: `danlu predict {path} IMAGE...`; the weights are in {path}/weights/best.safetensors"

@@ -8,6 +8,7 @@ use danlu_tune::{State, StudySpec, Trial, View};
 
 use super::drive::study_folder;
 use super::{Metric, Plan, StudyError};
+use crate::tensorboard::TensorBoard;
 
 /// Runs of one trial's recipe with different seeds.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,7 +67,7 @@ pub fn confirm(
             let path = folder.join(&name);
             let result = if path.join("recipe.toml").exists() {
                 let run = RunFolder::open(&path)?;
-                match resume(run.clone(), observer, stop) {
+                match resume(run.clone(), &mut TensorBoard::new(observer), stop) {
                     Err(TrainError::Finished { .. }) => read_result(&run)?,
                     other => other?.1,
                 }
@@ -81,7 +82,7 @@ pub fn confirm(
                 let request =
                     plan.request(layers, format!("danlu tune --confirm (trial {})", trial.number))?;
                 let destination = Destination { runs: folder.clone(), name: Some(name) };
-                train(&request, &destination, observer, stop)?.1
+                train(&request, &destination, &mut TensorBoard::new(observer), stop)?.1
             };
             values.push(metric.of(&result.val));
         }

@@ -12,6 +12,7 @@ use danlu_tune::worker::{Ended, Go, Job, Objective, Reporter};
 use danlu_tune::{Checkpoint, Report};
 
 use super::{Plan, StudyError};
+use crate::tensorboard::TensorBoard;
 
 /// Trains recipes in run folders under `folder`.
 pub struct Runs {
@@ -64,7 +65,7 @@ impl Runs {
         drop(prepared);
         let destination = Destination { runs: self.folder.clone(), name: Some(name.to_owned()) };
         let stop = observer.stop.clone();
-        Ok(train(&request, &destination, observer, &stop)?)
+        Ok(train(&request, &destination, &mut TensorBoard::new(observer), &stop)?)
     }
 
     /// A fingerprint tells data and split; where those are searched, it differs from trial to trial.
@@ -100,7 +101,7 @@ impl Objective for Runs {
             if stop.is_set() {
                 return Ok(Ended::Stopped(Some(observer.checkpoint(observer.known))));
             }
-            match resume(run, &mut observer, &stop) {
+            match resume(run, &mut TensorBoard::new(&mut observer), &stop) {
                 Err(TrainError::Finished { .. }) => {
                     let run = RunFolder::open(&path).map_err(|e| words(&e))?;
                     read_result(&run).map(|result| (run, result)).map_err(StudyError::from)

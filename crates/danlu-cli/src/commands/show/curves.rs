@@ -1,12 +1,14 @@
 //! `danlu show curves RUN...`
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
 use danlu::train::{RunFolder, TrainError};
-use danlu::view::terminal::{Term, TermChart, line_chart};
+use danlu::view::terminal::{TermChart, line_chart};
 use danlu::view::{Look, PngOptions, curves};
+
+use super::output::term;
 
 #[derive(Debug, Args)]
 pub(crate) struct CurvesArgs {
@@ -26,8 +28,7 @@ pub(crate) fn run(args: CurvesArgs) -> anyhow::Result<()> {
     let input = danlu::curves::of_runs(&runs)?;
     let mut out = std::io::stdout().lock();
     if args.svg.is_none() && args.png.is_none() {
-        let fancy = std::io::stdout().is_terminal();
-        let term = Term { width: 80, unicode: fancy, color: fancy && crate::terminal::colour() };
+        let term = term();
         for panel in input.panels {
             let chart = TermChart {
                 title: panel.title,

@@ -12,7 +12,7 @@ use danlu::view::{PngOptions, Svg};
 use crate::recipe_args::RecipeArgs;
 
 /// What stdout can show: block characters where the locale has them, colour where a person looks.
-pub(super) fn term() -> Term {
+pub(crate) fn term() -> Term {
     let looks = std::io::stdout().is_terminal();
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
         .into_iter()
@@ -20,7 +20,11 @@ pub(super) fn term() -> Term {
         .unwrap_or_default()
         .to_lowercase();
     let color = looks && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let width = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(80);
+    // What the user says, else what the terminal says, else what every terminal has.
+    let asked = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let width = asked
+        .or_else(|| looks.then(terminal_size::terminal_size).flatten().map(|(width, _)| usize::from(width.0)))
+        .unwrap_or(80);
     Term { width, unicode: locale.contains("utf-8") || locale.contains("utf8"), color }
 }
 

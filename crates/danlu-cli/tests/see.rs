@@ -1,0 +1,215 @@
+//! Looking at a run with the real binary: weights, activations, pictures, report, TensorBoard's files.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use assert_cmd::Command;
+
+fn danlu(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_danlu"));
+    command.current_dir(folder).env("DANLU_HOME", folder.join("home")).env("NO_COLOR", "1");
+    command
+}
+
+/// A folder with `photos/`, two classes that differ in which half is bright, and `runs/a`, trained on them.
+fn trained() -> PathBuf {
+    static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for (class, bright) in [("above", true), ("below", false)] {
+            let place = folder.path().join("photos").join(class);
+            std::fs::create_dir_all(&place).expect("creates");
+            for i in 0..40u32 {
+                let image = image::GrayImage::from_fn(16, 16, |x, y| {
+                    let base = if (y < 8) == bright { 200 } else { 40 };
+                    image::Luma([(base + (x * 7 + y * 3 + i * 11) % 40) as u8])
+                });
+                image.save(place.join(format!("{i}.png"))).expect("saves");
+            }
+        }
+        let options = ["--epochs", "3", "--batch-size", "16", "--set", "network.width=8", "--lr", "0.05"];
+        danlu(folder.path())
+            .args(["train", "photos", "--network", "small", "--name", "a", "--set", "network.dropout=0.2"])
+            .args(["--set", "train.tensorboard=true"])
+            .args(options)
+            .assert()
+            .success();
+        folder
+    });
+    folder.path().to_path_buf()
+}
+
+fn json(command: &mut Command) -> serde_json::Value {
+    serde_json::from_slice(&command.assert().success().get_output().stdout).expect("JSON")
+}
+
+#[test]
+fn weights_are_shown_as_filters_distributions_and_change_since_the_start() {
+    let folder = trained();
+    let value = json(danlu(&folder).args(["show", "weights", "runs/a", "--output", "w.svg", "--json"]));
+    assert_eq!(value["against"], "the initial weights");
+    let layers = value["layers"].as_array().expect("layers");
+    assert_eq!(layers[0]["shape"], serde_json::json!([8, 1, 3, 3]));
+    for layer in layers {
+        let change = layer["change"].as_f64().expect("is measured");
+        assert!(change > 0.0 && change < 10.0, "it trained: {layer}");
+        assert_eq!(layer["non_finite"], 0);
+    }
+    assert!(std::fs::read_to_string(folder.join("w.svg")).expect("reads").contains("</svg>"));
+
+    // A run against itself has not moved at all.
+    let value = json(danlu(&folder).args([
+        "show",
+        "weights",
+        "runs/a",
+        "--against",
+        "runs/a",
+        "-o",
+        "w.png",
+        "--json",
+    ]));
+    assert!(
+        value["layers"].as_array().expect("layers").iter().all(|layer| layer["change"] == 0.0),
+        "{value}"
+    );
+
+    let output = danlu(&folder).args(["show", "weights", "runs/a", "--layer", "stem"]).assert().code(2);
+    let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    assert!(text.contains("no convolution `stem`") && text.contains("stem.conv.weight"), "{text}");
+}
+
+#[test]
+fn activations_of_an_image_are_shown_with_grad_cam_and_occlusion() {
+    let folder = trained();
+    let value = json(danlu(&folder).args([
+        "show",
+        "activations",
+        "runs/a",
+        "photos/below/3.png",
+        "--output",
+        "a.png",
+        "--batch",
+        "8",
+        "--json",
+    ]));
+    assert_eq!(value["class"], "below");
+    assert_eq!(value["predictions"][0]["class"], "below");
+    assert_eq!(value["statistics_over"], 8);
+    let heat = &value["grad_cam"]["heat"];
+    let values = heat["values"].as_array().expect("numbers");
+    assert_eq!(values.len() as u64, heat["height"].as_u64().expect("h") * heat["width"].as_u64().expect("w"));
+    assert!(values.iter().any(|v| v.as_f64() > Some(0.0)), "something speaks for the class: {value}");
+    assert_eq!(value["occlusion"]["height"], 8, "a square of 4 pixels moves by 2 over 16");
+    assert_eq!(value["layers"][0]["shape"], serde_json::json!([16, 16, 8]));
+    let sheet = image::open(folder.join("a.png")).expect("a PNG");
+    assert!(sheet.height() > sheet.width());
+
+    // An image of the validation set by its place, and in words.
+    let output =
+        danlu(&folder).args(["show", "activations", "runs/a", "val:0", "--patch", "0"]).assert().success();
+    let text = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+    assert!(text.contains("Grad-CAM for") && text.contains("dead channels"), "{text}");
+
+    for (args, code, says) in [
+        (["runs/a", "val:999"], 2, "from `val:0` to `val:13`"),
+        (["runs/a", "photos/nothing.png"], 2, "nothing.png"),
+        (["photos", "val:0"], 2, "photos"),
+    ] {
+        let output = danlu(&folder).args(["show", "activations"]).args(args).assert().code(code);
+        let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+        assert!(text.contains(says), "{args:?}: {text}");
+    }
+}
+
+#[test]
+fn a_training_leaves_pictures_and_a_report_in_two_languages() {
+    let folder = trained();
+    for name in ["curves", "confusion", "reliability", "weights", "grad-cam"] {
+        let path = folder.join("runs/a/pictures").join(format!("{name}.svg"));
+        assert!(std::fs::read_to_string(&path).expect(name).contains("</svg>"), "{name}");
+    }
+    let page = std::fs::read_to_string(folder.join("runs/a/report.html")).expect("reads");
+    for part in ["id=\"result\"", "id=\"classes\"", "id=\"pictures\"", "id=\"reproduce\"", "Grad-CAM"] {
+        assert!(page.contains(part), "{part}");
+    }
+    // It cannot fetch or run anything.
+    assert!(!page.contains("<script") && !page.contains("src=\"http") && page.contains("default-src 'none'"));
+
+    danlu(&folder).args(["report", "runs/a", "--lang", "zh", "--output", "zh.html"]).assert().success();
+    let page = std::fs::read_to_string(folder.join("zh.html")).expect("reads");
+    assert!(page.contains("<html lang=\"zh") && page.contains("训练报告") && page.contains("验证损失"));
+    danlu(&folder).args(["report", "runs/a", "--lang", "tlh"]).assert().code(2);
+}
+
+#[test]
+fn validation_images_become_a_map_and_rows_of_what_excites_a_channel() {
+    let folder = trained();
+    let value = json(danlu(&folder).args(["show", "embedding", "runs/a", "-o", "map.svg", "--json"]));
+    let points = value["points"].as_array().expect("points");
+    assert_eq!(points.len(), 14, "all validation images: 20 % of what is left of 80");
+    // The classes are easy: the first component alone tells them apart.
+    let of = |label: u64| -> Vec<f64> {
+        points.iter().filter(|p| p["label"] == label).map(|p| p["x"].as_f64().expect("a number")).collect()
+    };
+    let (low, high) = (of(0), of(1));
+    let min = |v: &[f64]| v.iter().copied().fold(f64::INFINITY, f64::min);
+    let max = |v: &[f64]| v.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    assert!(max(&low) < min(&high) || max(&high) < min(&low), "{value}");
+    danlu(&folder).args(["show", "channels", "runs/a", "--channels", "3", "-o", "c.png"]).assert().success();
+    let sheet = image::open(folder.join("c.png")).expect("a PNG");
+    assert!(sheet.width() > sheet.height() && sheet.height() > 300, "three rows: {}", sheet.height());
+}
+
+/// Lengths of the records of an event file, which must be whole.
+fn records(path: &Path) -> Vec<usize> {
+    let bytes = std::fs::read(path).expect("reads");
+    let (mut at, mut found) = (0, Vec::new());
+    while at < bytes.len() {
+        let length = u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes")) as usize;
+        found.push(length);
+        at += length + 16;
+    }
+    assert_eq!(at, bytes.len(), "the last record is whole");
+    found
+}
+
+#[test]
+fn tensorboards_file_holds_every_update_once_after_a_resume_too() {
+    let folder = trained();
+    let event_file = |run: &str| {
+        let entries = std::fs::read_dir(folder.join("runs").join(run)).expect("lists").flatten();
+        let is_one = |path: &PathBuf| path.to_string_lossy().contains("events.out.tfevents.");
+        entries.map(|entry| entry.path()).find(is_one).expect("an event file")
+    };
+    let whole = records(&event_file("a"));
+    // 3 epochs; of each update loss, top-1, gradient norm and learning rate.
+    let events = std::fs::read_to_string(folder.join("runs/a/events.jsonl")).expect("reads");
+    let updates = events.lines().filter(|line| line.contains("\"event\":\"iteration\"")).count();
+    assert!(whole.len() > 4 * updates + 3 * 5, "{} records of {updates} updates", whole.len());
+
+    // The same training, killed after its second epoch and resumed: as many records of the same lengths.
+    let run = folder.join("runs/killed");
+    copy(&folder.join("runs/a"), &run);
+    for gone in ["result.json", "checkpoint", "events.jsonl", "metrics.csv", "journal.jsonl"] {
+        let path = run.join(gone);
+        if path.is_dir() {
+            std::fs::remove_dir_all(&path).and_then(|()| std::fs::create_dir(&path)).expect("empties");
+        } else {
+            std::fs::remove_file(&path).expect("removes");
+        }
+    }
+    danlu(&folder).args(["resume", "runs/killed"]).assert().success();
+    assert_eq!(records(&event_file("killed")), whole, "started over: cut back to nothing and written again");
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).expect("creates");
+    for entry in std::fs::read_dir(from).expect("lists").flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("copies");
+        }
+    }
+}

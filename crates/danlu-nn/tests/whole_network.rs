@@ -1,8 +1,8 @@
 //! The gradient of a whole ResNet-18 on the cpu device against the f64 reference device.
 
 use danlu_nn::{
-    DeviceKind, Engine, EngineConfig, Images, InitConfig, Input, LossConfig, NetworkConfig, ResNetConfig, Stem,
-    StepContext, Targets,
+    DeviceKind, Engine, EngineConfig, Images, InitConfig, Input, LossConfig, NetworkConfig, ResNetConfig,
+    Stem, StepContext, Targets,
 };
 use danlu_rng::{Purpose, Stream};
 
@@ -10,9 +10,11 @@ use danlu_rng::{Purpose, Stream};
 fn gradient(device: DeviceKind) -> Vec<f64> {
     // Half as wide as torchvision's and on small images, or the plain loops in f64 would take minutes; large enough for the
     // algorithms of the real one: Winograd in the first two stages, matrix products in the others.
-    let network = NetworkConfig::Resnet18(ResNetConfig { stem: Stem::Cifar, width: 32, ..ResNetConfig::default() });
+    let network =
+        NetworkConfig::Resnet18(ResNetConfig { stem: Stem::Cifar, width: 32, ..ResNetConfig::default() });
     let graph = network.build(3, 10, [16, 16]).unwrap();
-    let mut engine = Engine::new(graph, &EngineConfig { device, threads: 2, ..EngineConfig::default() }).unwrap();
+    let mut engine =
+        Engine::new(graph, &EngineConfig { device, threads: 2, ..EngineConfig::default() }).unwrap();
     engine.initialize(&InitConfig::default(), 7).unwrap();
     let (n, mut stream) = (8, Stream::new(3, Purpose::Other(1), 0, 0));
     let data: Vec<f32> = (0..n * 16 * 16 * 3).map(|_| stream.normal() as f32).collect();

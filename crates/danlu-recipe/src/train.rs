@@ -52,8 +52,8 @@ pub struct TrainConfig {
     /// When the state is saved for a resume, beside the end of every epoch.
     pub checkpoint: CheckpointConfig,
     /// Whether TensorBoard's event files are written into the run folder, at the end of every epoch: every scalar of the
-    /// events, the weights' histograms, the first filters and the hyper-parameters. Default false: danlu's own curves,
-    /// report and dashboard need none.
+    /// events, the weights' histograms, the first filters and the hyper-parameters. Default false: danlu's own curves
+    /// and report need none.
     pub tensorboard: bool,
     /// What happens when the loss or a gradient is no finite number. Default `stop`. Either way it is noticed before
     /// the update, so that the weights stay good.

@@ -340,6 +340,31 @@ impl Engine {
         self.core.has_ema()
     }
 
+    /// Sets the averaged weights to those that the optimizer means to be evaluated (schedule-free), with the running estimates of
+    /// the live ones, which do not fit them: call [`estimate_norms`](Engine::estimate_norms) next. Says whether the two differ.
+    ///
+    /// # Errors
+    /// Where the optimizer was made for other parameters or another precision.
+    pub fn average_from(&mut self, optimizer: &Optimizer) -> Result<bool> {
+        self.core.average_from(optimizer)
+    }
+
+    /// Estimates the batch norms' means and variances anew under the weights of `set`: a forward pass with the statistics of this
+    /// batch, which are averaged with those of the `seen` batches before it (`torch.optim.swa_utils.update_bn`). Frozen batch norms
+    /// stay as they are; dropout is on, as in training.
+    ///
+    /// # Errors
+    /// Where the input does not fit the network, or there are no averaged weights.
+    pub fn estimate_norms(
+        &mut self,
+        input: &Input<'_>,
+        set: WeightSet,
+        context: &StepContext,
+        seen: u64,
+    ) -> Result<()> {
+        self.core.estimate_norms(input, set, context, seen)
+    }
+
     /// Parameters and buffers under PyTorch's names, in f32.
     ///
     /// # Errors
@@ -390,7 +415,8 @@ impl Engine {
         self.core.profile()
     }
 
-    /// The network with each batch norm folded into its convolution, and its weights.
+    /// The network with each batch norm folded into its convolution and parallel convolutions merged into one (the branches of an
+    /// asymmetric convolution become its square one), and its weights.
     ///
     /// # Errors
     /// Where there are no averaged weights.

@@ -5,6 +5,8 @@ use crate::graph::{Graph, ParamKind};
 use crate::ops::Op;
 use crate::state_dict::{StateDict, Tensor};
 
+/// Then parallel convolutions become one ([`merge`](crate::merge)).
+///
 /// `w' = w * gamma / sqrt(var + eps)`, `b' = beta - mean * gamma / sqrt(var + eps)`, computed in f64. The folded
 /// convolution keeps its name: `conv1.weight` gets a `conv1.bias`.
 pub(crate) fn fold(graph: &Graph, state: &StateDict) -> Result<(Graph, StateDict)> {
@@ -64,5 +66,5 @@ pub(crate) fn fold(graph: &Graph, state: &StateDict) -> Result<(Graph, StateDict
         conv.norm = None;
         conv.bias = true;
     }
-    Ok((folded, dict))
+    crate::merge::merge(folded, dict)
 }

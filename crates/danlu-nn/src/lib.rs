@@ -14,6 +14,7 @@ mod layer;
 mod loss;
 mod machine;
 mod memory;
+mod merge;
 mod ops;
 mod plan;
 mod real;

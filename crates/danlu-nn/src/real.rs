@@ -38,6 +38,12 @@ pub(crate) trait Real:
         tensors: &mut [TensorMut<'_, Self>],
         pool: Option<&rayon::ThreadPool>,
     ) -> Result<(), OptimError>;
+    /// `Optimizer::averaged` in this type.
+    fn optimizer_average(
+        optimizer: &Optimizer,
+        now: &[&[Self]],
+        out: &mut [&mut [Self]],
+    ) -> Result<bool, OptimError>;
 }
 
 macro_rules! real {
@@ -68,6 +74,13 @@ macro_rules! real {
                 pool: Option<&rayon::ThreadPool>,
             ) -> Result<(), OptimError> {
                 optimizer.step::<$t>(tensors, pool)
+            }
+            fn optimizer_average(
+                optimizer: &Optimizer,
+                now: &[&[Self]],
+                out: &mut [&mut [Self]],
+            ) -> Result<bool, OptimError> {
+                optimizer.averaged::<$t>(now, out)
             }
         }
     };

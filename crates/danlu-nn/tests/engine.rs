@@ -322,6 +322,81 @@ fn folding_changes_the_logits_by_rounding_only() {
 }
 
 #[test]
+fn the_branches_of_an_asymmetric_convolution_become_one_filter() {
+    let network: NetworkConfig = serde_json::from_value(serde_json::json!({
+        "name": "blocks", "blocks": ["acnet 8", "acnet 12 5x5 s2", "residual 12", "gap", "linear"]
+    }))
+    .unwrap();
+    let graph = network.build(2, 4, [15, 14]).unwrap();
+    let branches = graph.flops(15, 14).unwrap();
+    let mut engine = cpu(graph, 2);
+    let mut stream = Stream::new(5, Purpose::Other(8), 0, 0);
+    let pixels: Vec<f32> = (0..6 * 15 * 14 * 2).map(|_| stream.normal() as f32).collect();
+    let input = Input { images: Images::F32(&pixels), shape: [6, 15, 14, 2], mix: None };
+    let targets = Targets::Classes(&[0, 1, 2, 3, 0, 1]);
+    for _ in 0..3 {
+        engine.forward_backward(&input, &targets, &LossConfig::default(), &StepContext::default()).unwrap();
+    }
+    let before = engine.infer(&input, WeightSet::Live).unwrap().to_vec();
+    let (graph, state) = engine.fold(WeightSet::Live).unwrap();
+    let weights: Vec<&str> = state.keys().filter(|name| name.ends_with(".weight")).collect();
+    assert_eq!(
+        weights,
+        [
+            "blocks.0.square.0.weight",
+            "blocks.1.square.0.weight",
+            "blocks.2.conv1.weight",
+            "blocks.2.conv2.weight",
+            "blocks.4.weight"
+        ]
+    );
+    assert!(graph.flops(15, 14).unwrap() < branches);
+    let mut merged = Engine::new(graph, &EngineConfig::default()).unwrap();
+    merged.load_state_dict(&state, WeightSet::Live).unwrap();
+    let after = merged.infer(&input, WeightSet::Live).unwrap();
+    let scale = before.iter().fold(0f32, |m, v| m.max(v.abs()));
+    for (a, b) in before.iter().zip(after) {
+        assert!((a - b).abs() <= 1e-5 * scale, "{a} {b}");
+    }
+}
+
+#[test]
+fn batch_norms_estimated_anew_are_the_mean_of_the_batches_statistics() {
+    let mut engine = cpu(small(true), 1);
+    let (first, labels) = batch(3, 0);
+    let (second, _) = batch(3, 1);
+    let context = StepContext::default();
+    let targets = Targets::Classes(&labels);
+    // One training pass from fresh estimates (0 and 1) moves them a tenth towards the batch's.
+    let of_batch = |pixels: &[u8]| {
+        let mut fresh = cpu(small(true), 1);
+        fresh.forward_backward(&input(pixels, 3), &targets, &LossConfig::default(), &context).unwrap();
+        let name = fresh.buffers()[0].name.replace(".running_mean", "");
+        let (mean, var, _) = fresh.running_estimates(&name).unwrap();
+        (
+            name,
+            mean.iter().map(|m| m / 0.1).collect::<Vec<_>>(),
+            var.iter().map(|v| (v - 0.9) / 0.1).collect::<Vec<_>>(),
+        )
+    };
+    let ((name, mean_a, var_a), (_, mean_b, var_b)) = (of_batch(&first), of_batch(&second));
+    engine.ema_start();
+    let live = engine.running_estimates(&name).unwrap();
+    for (seen, pixels) in [&first, &second].into_iter().enumerate() {
+        engine.estimate_norms(&input(pixels, 3), WeightSet::Ema, &context, seen as u64).unwrap();
+    }
+    assert_eq!(engine.running_estimates(&name).unwrap(), live, "the live ones stay");
+    let average = engine.state_dict(WeightSet::Ema).unwrap();
+    for (field, a, b) in [("running_mean", mean_a, mean_b), ("running_var", var_a, var_b)] {
+        let found = &average.get(&format!("{name}.{field}")).unwrap().data;
+        for ((a, b), found) in a.iter().zip(&b).zip(found) {
+            let expected = (a + b) / 2.0;
+            assert!((expected - f64::from(*found)).abs() < 1e-5 * (1.0 + expected.abs()), "{field}");
+        }
+    }
+}
+
+#[test]
 fn taps_show_values_and_gradients_of_a_layer() {
     let mut engine = cpu(small(true), 2);
     let node = engine.graph().find("stage1.0.conv2").unwrap();

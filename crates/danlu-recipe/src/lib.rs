@@ -27,6 +27,8 @@
 //! ```
 
 mod advise;
+#[cfg(test)]
+mod bad_values;
 mod check;
 mod complete;
 mod diff;

@@ -1,5 +1,6 @@
 //! The engine behind its public face: one device, one number type.
 
+mod average;
 mod diagnose;
 mod exec;
 mod profile;
@@ -33,7 +34,7 @@ pub enum WeightSet {
     /// Those that train.
     #[default]
     Live,
-    /// Their exponential moving average, with that of the batch norms' running estimates.
+    /// Their average, with its own running estimates of the batch norms: exponential, equal (SWA), or the optimizer's (schedule-free).
     Ema,
 }
 
@@ -100,6 +101,14 @@ pub(crate) trait Backend: Send + std::fmt::Debug {
     fn ema_update(&mut self, decay: f64) -> Result<()>;
     fn ema_stop(&mut self);
     fn has_ema(&self) -> bool;
+    fn average_from(&mut self, optimizer: &Optimizer) -> Result<bool>;
+    fn estimate_norms(
+        &mut self,
+        input: &Input<'_>,
+        set: WeightSet,
+        context: &StepContext,
+        seen: u64,
+    ) -> Result<()>;
     fn state_dict(&self, set: WeightSet) -> Result<StateDict>;
     fn load(&mut self, state: &StateDict, set: WeightSet, strict: bool) -> Result<LoadReport>;
     fn export(&self) -> Vec<RawTensor>;
@@ -497,6 +506,20 @@ impl<T: Real> Backend for Core<T> {
 
     fn has_ema(&self) -> bool {
         self.ema.is_some()
+    }
+
+    fn average_from(&mut self, optimizer: &Optimizer) -> Result<bool> {
+        average::average_from(self, optimizer)
+    }
+
+    fn estimate_norms(
+        &mut self,
+        input: &Input<'_>,
+        set: WeightSet,
+        context: &StepContext,
+        seen: u64,
+    ) -> Result<()> {
+        average::estimate_norms(self, input, set, context, seen)
     }
 
     fn state_dict(&self, set: WeightSet) -> Result<StateDict> {

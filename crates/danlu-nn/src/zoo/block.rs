@@ -124,7 +124,7 @@ pub enum Block {
         act: ActName,
     },
     /// Asymmetric convolution (ACNet, Ding et al. 2019): 3x3, 1x3 and 3x1 branches with batch norm, summed, then the activation: `acnet 64`.
-    /// Folding merges each branch's batch norm; the three branches stay apart.
+    /// Folding merges the three into one 3x3 convolution, so that the trained network costs what `cbr 64` costs.
     Acnet {
         /// Filters.
         channels: usize,

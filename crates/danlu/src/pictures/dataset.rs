@@ -159,8 +159,8 @@ mod tests {
         // numpy.linalg.svd of the centred rows below: singular values 5.6568542, 1.4142136, 0; axes (1, 1, 0) / sqrt 2 and (1, -1, 0) / sqrt 2.
         let rows = [[2.0f32, 2.0, 7.0], [-2.0, -2.0, 7.0], [2.0, 2.0, 7.0], [-2.0, -2.0, 7.0]];
         let mut rows: Vec<Vec<f32>> = rows.map(|row| row.to_vec()).to_vec();
-        rows.push(vec![0.7071068, -0.7071068, 7.0]);
-        rows.push(vec![-0.7071068, 0.7071068, 7.0]);
+        rows.push(vec![std::f32::consts::FRAC_1_SQRT_2, -std::f32::consts::FRAC_1_SQRT_2, 7.0]);
+        rows.push(vec![-std::f32::consts::FRAC_1_SQRT_2, std::f32::consts::FRAC_1_SQRT_2, 7.0]);
         let map = principal(&rows);
         let total = 32.0 + 2.0;
         assert!((map.variance[0] - 32.0 / total).abs() < 1e-6, "{:?}", map.variance);

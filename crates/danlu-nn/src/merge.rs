@@ -107,8 +107,8 @@ fn join(graph: Graph, state: &StateDict, pair: Pair) -> Result<(Graph, StateDict
         let mut infos: Vec<_> = new.params.iter().map(|&p| graph.params[p].clone()).collect();
         if is_merged && bias.is_some() && !infos.iter().any(|info| info.kind == ParamKind::Bias) {
             let owner = if first_is_larger { second } else { first };
-            let info = graph.nodes[owner].params.iter().map(|&p| &graph.params[p]);
-            let info = info.filter(|info| info.kind == ParamKind::Bias).next_back().cloned();
+            let mut info = graph.nodes[owner].params.iter().map(|&p| &graph.params[p]);
+            let info = info.rfind(|info| info.kind == ParamKind::Bias).cloned();
             infos.extend(
                 info.map(|info| crate::graph::ParamInfo { name: format!("{}.bias", new.name), ..info }),
             );

@@ -26,6 +26,9 @@ pub(crate) struct RecipeArgs {
     /// `data.image_size` in pixels
     #[arg(long, value_name = "PIXELS", help_heading = "Recipe")]
     image_size: Option<u64>,
+    /// `data.limit`: the share of every set to use, `5%` or `0.05`
+    #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Recipe")]
+    limit: Option<f64>,
     /// `train.epochs`
     #[arg(long, value_name = "N", help_heading = "Recipe")]
     epochs: Option<u64>,
@@ -58,6 +61,19 @@ pub(crate) struct RecipeArgs {
     /// `train.precision`: f32 or bf16
     #[arg(long, value_name = "NAME", help_heading = "Recipe")]
     precision: Option<String>,
+}
+
+/// `5%` or `0.05`.
+fn share(text: &str) -> Result<f64, String> {
+    let (number, by) = match text.strip_suffix('%') {
+        Some(number) => (number, 100.0),
+        None => (text, 1.0),
+    };
+    match number.trim().parse::<f64>() {
+        // A bare `5` is as likely meant as 5 % as as five times everything.
+        Ok(value) if value > 0.0 && value / by <= 1.0 => Ok(value / by),
+        _ => Err("expected a share, as `5%` or `0.05`".to_owned()),
+    }
 }
 
 impl RecipeArgs {
@@ -112,6 +128,7 @@ impl RecipeArgs {
         for (key, value, flag) in [
             ("optimizer.momentum", self.momentum, "--momentum"),
             ("optimizer.weight_decay", self.weight_decay, "--weight-decay"),
+            ("data.limit", self.limit, "--limit"),
         ] {
             if let Some(value) = value {
                 layer.flag(key, value, flag)?;

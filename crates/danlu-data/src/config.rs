@@ -20,6 +20,24 @@ pub struct DataConfig {
     /// Seed of the split. Default 0. It is apart from the seed of the training, so that runs with different seeds are
     /// compared on the same images.
     pub split_seed: u64,
+    /// How the images that are held out are chosen. Default `stratified`.
+    pub split: SplitBy,
+    /// What keeps images together on one side of every split: the same patient, product or video. Either a column of a list, or a
+    /// pattern of the images' names with one `{}` for the group (`*`: anything within a folder, `**`: anything), as
+    /// `*/{}_*.jpg` for `cat/patient7_03.jpg`. Default: none; copies of the same file always stay together.
+    pub group: Option<String>,
+    /// The column of a list by which `split = "ordered"` orders (numbers, or text such as ISO dates). Default: the images' names.
+    pub order_by: Option<String>,
+    /// Cross-validation: divide the training images into so many folds, stratified, and validate on the one of number `fold`, 2 to
+    /// 100. Default: none. It takes the place of `val_fraction`.
+    #[schemars(range(min = 2, max = 100))]
+    pub folds: Option<usize>,
+    /// Which of the `folds` validates, from 0. Default 0.
+    pub fold: usize,
+    /// A CSV file with the columns `path`, `label` and `split` (`train`, `val`, `test`), as `danlu audit --fix` and `danlu split`
+    /// write it: it says which image is in which part, and images it does not name are left out. Default: none (the split is
+    /// made from the shares above).
+    pub split_file: Option<String>,
     /// Height and width of the network's input in pixels. Default: chosen from the images. Larger images are usually
     /// more accurate and cost time and memory with the square.
     #[schemars(range(min = 8, max = 4096))]
@@ -41,6 +59,8 @@ pub struct DataConfig {
     pub limit: Option<f64>,
     /// How the training images of an epoch are drawn. Default `shuffle`.
     pub sampling: Sampling,
+    /// Leave out the last batch of an epoch where it is not full. Default false: an epoch is every training image once.
+    pub drop_last: bool,
     /// Share of unreadable images above which the data set is refused, 0 to 1. Default 0.05: a few broken files are
     /// left out with a warning, many mean that something else is wrong.
     #[schemars(range(min = 0.0, max = 1.0))]
@@ -62,6 +82,12 @@ impl Default for DataConfig {
             val_fraction: 0.2,
             test_fraction: 0.15,
             split_seed: 0,
+            split: SplitBy::Stratified,
+            group: None,
+            order_by: None,
+            folds: None,
+            fold: 0,
+            split_file: None,
             image_size: None,
             channels: None,
             fit: Fit::Crop,
@@ -69,6 +95,7 @@ impl Default for DataConfig {
             interpolation: Interpolation::Bilinear,
             limit: None,
             sampling: Sampling::Shuffle,
+            drop_last: false,
             max_broken: 0.05,
             max_pixels: 89_478_485,
             max_file_bytes: 256 << 20,
@@ -95,6 +122,29 @@ impl DataConfig {
         range("data.test_fraction", self.test_fraction, 0.0, 0.9, "some images must remain to train on")?;
         range("data.crop_ratio", self.crop_ratio, 0.5, 1.0, "the share of the shorter side that is kept")?;
         range("data.max_broken", self.max_broken, 0.0, 1.0, "a share")?;
+        if let Some(folds) = self.folds
+            && !(2..=100).contains(&folds)
+        {
+            return Err(DataError::config("data.folds", folds, "2 to 100"));
+        }
+        if self.fold >= self.folds.unwrap_or(1) {
+            let expected = match self.folds {
+                Some(folds) => format!("below `data.folds` = {folds} (the first fold is 0)"),
+                None => "0 where `data.folds` is not set".into(),
+            };
+            return Err(DataError::config("data.fold", self.fold, expected));
+        }
+        if self.split == SplitBy::Ordered && (self.group.is_some() || self.folds.is_some()) {
+            let key = if self.group.is_some() { "data.group" } else { "data.folds" };
+            return Err(DataError::config(
+                "data.split",
+                "ordered",
+                format!("`stratified` together with `{key}`"),
+            ));
+        }
+        if self.order_by.is_some() && self.split != SplitBy::Ordered {
+            return Err(DataError::config("data.order_by", "set", "`data.split` = `ordered` beside it"));
+        }
         if let Some(limit) = self.limit
             && !(limit > 0.0 && limit <= 1.0)
         {
@@ -120,6 +170,17 @@ impl DataConfig {
         }
         Ok(())
     }
+}
+
+/// How the images that are held out are chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SplitBy {
+    /// At random, the same share of every class (default).
+    #[default]
+    Stratified,
+    /// The last ones in time, for data that a model will meet in that order: test is the latest, validation the latest of the rest.
+    Ordered,
 }
 
 /// How an image becomes `image_size` high and wide.
@@ -163,6 +224,9 @@ pub enum Sampling {
     Sequential,
     /// As many draws as there are images, with replacement, each class equally often. For imbalanced sets.
     ClassBalanced,
+    /// As many draws as there are images, with replacement, each class in proportion to the square root of its size: between
+    /// `shuffle` and `class_balanced`, for sets so imbalanced that the images of the smallest class would be seen too often.
+    SquareRoot,
 }
 
 /// Where decoded images are kept between epochs.

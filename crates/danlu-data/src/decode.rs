@@ -11,7 +11,10 @@
 //! | animation | its first frame |
 //! | EXIF orientation | applied (Pillow's `exif_transpose`; plain torchvision ignores it) |
 //!
-//! Colour profiles are ignored, as torchvision does. A JPEG that ends early is an error, never a half-grey image.
+//! Colour profiles are ignored, as torchvision does. A JPEG that ends early, or is torn in the middle, is an error, never a half-grey image.
+
+#[cfg(test)]
+mod golden_tests;
 
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,7 +27,7 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use crate::{DataConfig, DataError};
+use crate::{DataConfig, DataError, jpeg_marks};
 
 /// A decoded image: u8, `[height, width, channels]`, rows from the top.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +92,13 @@ pub fn load_image_bytes(
 
 /// Reads a whole file, unless it is larger than `max_bytes`.
 pub(crate) fn read_file(path: &Path, max_bytes: u64) -> Result<Vec<u8>, DataError> {
-    let length = std::fs::metadata(path).map_err(|e| DataError::io(path, e))?.len();
+    let meta = std::fs::metadata(path).map_err(|e| DataError::io(path, e))?;
+    if !meta.is_file() {
+        // Opening a pipe whose other end nobody writes to would wait for ever.
+        let reason = if meta.is_dir() { "it is a folder" } else { "it is a pipe or a device, not a file" };
+        return Err(DataError::Image { path: path.to_owned(), reason: reason.into() });
+    }
+    let length = meta.len();
     if length > max_bytes {
         let reason = format!("the file has {length} bytes, more than `data.max_file_bytes` = {max_bytes}");
         return Err(DataError::Image { path: path.to_owned(), reason });
@@ -160,6 +169,7 @@ fn decode_jpeg(bytes: &[u8], max_pixels: u64) -> Result<Pixels, String> {
     if data.len() != height * width * channels {
         return Err(format!("decoded to {} bytes; expected {}", data.len(), height * width * channels));
     }
+    jpeg_marks::check(bytes)?;
     Ok(orient(Pixels { data, height, width, channels }, orientation))
 }
 
@@ -208,7 +218,8 @@ fn jpeg(bytes: &[u8]) -> JpegDecoder<ZCursor<&[u8]>> {
 fn jpeg_reason(error: &zune_jpeg::errors::DecodeErrors) -> String {
     let text = format!("{error:?}");
     let text = text.lines().next().unwrap_or_default().trim().trim_matches('"');
-    if text.to_lowercase().contains("exhausted") || text.contains("EOI") || text.contains("premature") {
+    let lower = text.to_lowercase();
+    if ["exhausted", "eoi", "premature"].iter().any(|sign| lower.contains(sign)) {
         return format!("the JPEG ends too early ({text})");
     }
     text.to_owned()

@@ -14,7 +14,7 @@ pub enum DataError {
         path: PathBuf,
     },
     /// The path is a file, and its format is none that holds a data set.
-    #[error("`{}` is a file; expected a folder of images, of IDX files, or a list (.csv, .tsv, .jsonl)", path.display())]
+    #[error("`{}` is a file; expected a folder of images, of IDX or CIFAR files, a list (.csv, .tsv, .jsonl), or a .zip or .tar of class folders", path.display())]
     NotADataset {
         /// The file.
         path: PathBuf,

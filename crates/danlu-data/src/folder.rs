@@ -66,7 +66,8 @@ pub(crate) fn entries(
     Ok((folders, files))
 }
 
-fn is_hidden(name: &str) -> bool {
+/// True for what is no data: hidden files, and the litter of systems.
+pub(crate) fn is_hidden(name: &str) -> bool {
     // `.git`, `.ipynb_checkpoints`, `._x.jpg`; and the litter of Windows, macOS and NAS boxes.
     name.starts_with('.')
         || matches!(name, "__MACOSX" | "Thumbs.db" | "desktop.ini" | "@eaDir" | "__pycache__")

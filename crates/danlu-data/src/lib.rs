@@ -30,24 +30,39 @@
 //!   (seed, epoch, batch).
 //! - [`load_image`] is the one way an image file becomes pixels, for training and prediction alike.
 //! - [`channel_stats`] measures mean and standard deviation on the training set.
+//! - [`audit()`] looks at every image for duplicates, broken files and other trouble; [`write_split`] keeps a split as text.
 //! - [`TestLedger`] counts how often a test set has been opened, across runs.
 
+mod archive;
+mod audit;
 mod augment;
 mod batch;
+mod cifar;
 mod config;
 mod dataset;
 mod decode;
 mod demo;
 mod error;
 mod folder;
+#[cfg(test)]
+mod format_tests;
+mod group;
 mod idx;
+mod jpeg_marks;
 mod ledger;
+mod list;
+mod listing;
 mod loader;
+mod packed;
+mod parallel;
 mod resize;
 mod scan;
 mod split;
+mod split_file;
 mod stats;
+mod store;
 
+pub use audit::{Audit, AuditOptions, Duplicates, Kind, Member, Oddity, Suggestion, audit};
 pub use augment::{
     AugMix, AugmentConfig, ColorJitter, CutMix, GaussianBlur, GaussianNoise, HorizontalFlip, MixPlan, MixUp,
     OrientationWarning, RandAugment, RandomAffine, RandomCrop, RandomErasing, RandomGrayscale,
@@ -55,11 +70,12 @@ pub use augment::{
     flip_keeps_class, turn_keeps_class,
 };
 pub use batch::Batch;
-pub use config::{Cache, DataConfig, Fit, Interpolation, Sampling};
+pub use config::{Cache, DataConfig, Fit, Interpolation, Sampling, SplitBy};
 pub use dataset::{Broken, Dataset, Format, Origin, Part, Sizes, Subset};
 pub use decode::{Pixels, load_image, load_image_bytes};
 pub use error::DataError;
 pub use ledger::{LedgerEntry, TestLedger};
 pub use loader::{Epoch, Loader, LoaderConfig};
 pub use resize::fit_image;
+pub use split_file::{write_rows, write_split};
 pub use stats::{ChannelStats, channel_stats};

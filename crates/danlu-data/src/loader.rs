@@ -60,7 +60,7 @@ impl LoaderConfig {
             size,
             batch_size,
             sampling: data.sampling,
-            drop_last: false,
+            drop_last: data.drop_last,
             seed,
             augment: Some(augment.clone()),
             fit: data.fit,
@@ -77,6 +77,7 @@ impl LoaderConfig {
     pub fn evaluate(data: &DataConfig, size: [usize; 2], batch_size: usize) -> Self {
         LoaderConfig {
             sampling: Sampling::Sequential,
+            drop_last: false,
             augment: None,
             ..LoaderConfig::train(data, &AugmentConfig::default(), size, batch_size, 0)
         }
@@ -196,16 +197,25 @@ impl Inner {
                 stream.shuffle(&mut order);
                 order
             }
-            Sampling::ClassBalanced => {
+            sampling @ (Sampling::ClassBalanced | Sampling::SquareRoot) => {
                 let mut by_class: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
                 for (place, &sample) in self.samples.iter().enumerate() {
                     by_class.entry(self.data.label(sample)).or_default().push(place as u32);
                 }
                 let classes: Vec<Vec<u32>> = by_class.into_values().collect();
+                // Sums of the weights, in 2^-16 of an image, so that a draw is one whole number.
+                let weight = |class: &Vec<u32>| match sampling {
+                    Sampling::SquareRoot => ((class.len() as f64).sqrt() * 65536.0).round() as u64,
+                    _ => 1,
+                };
+                let mut sums: Vec<u64> = classes.iter().map(weight).collect();
+                (1..sums.len()).for_each(|i| sums[i] += sums[i - 1]);
+                let total = sums.last().copied().unwrap_or(1);
                 let mut drawn = vec![0u32; n as usize];
                 (0..n)
                     .map(|_| {
-                        let class = &classes[stream.below(classes.len() as u64) as usize];
+                        let at = stream.below(total);
+                        let class = &classes[sums.partition_point(|&sum| sum <= at)];
                         let place = class[stream.below(class.len() as u64) as usize];
                         let before = drawn[place as usize];
                         drawn[place as usize] += 1;

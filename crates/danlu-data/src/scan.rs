@@ -4,14 +4,13 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use image::ImageFormat;
 
 use crate::dataset::{Broken, Sizes};
 use crate::decode::{Header, decode, header};
-use crate::{DataConfig, DataError};
+use crate::store::Store;
+use crate::{DataConfig, DataError, jpeg_marks, parallel};
 
 /// Read from the beginning and from the end of a file that is larger than both together.
 const EDGE: u64 = 64 << 10;
@@ -33,48 +32,38 @@ pub(crate) struct Scanned {
 
 /// Looks at every file, on all cores.
 pub(crate) fn files(root: &Path, paths: &[PathBuf], config: &DataConfig) -> Scanned {
-    let threads = thread::available_parallelism().map_or(1, |n| n.get()).clamp(1, 32);
-    const CHUNK: usize = 64;
-    let next = AtomicUsize::new(0);
-    let look = |results: &mut Vec<(usize, Result<FileInfo, String>)>| {
-        loop {
-            let start = next.fetch_add(CHUNK, Ordering::Relaxed);
-            if start >= paths.len() {
-                return;
-            }
-            for i in start..(start + CHUNK).min(paths.len()) {
-                results.push((i, file(&root.join(&paths[i]), config)));
-            }
-        }
+    images(paths.len(), |i| paths[i].clone(), |i| file(&root.join(&paths[i]), config))
+}
+
+/// Looks at every image that lies in an archive, on all cores.
+pub(crate) fn encoded(store: &Store, count: usize, config: &DataConfig) -> Scanned {
+    let look = |i: usize| match store.bytes(i as u32, config) {
+        Ok(bytes) => whole(&bytes.unwrap_or_default(), config),
+        Err(DataError::Image { reason, .. }) => Err(reason),
+        Err(other) => Err(other.to_string()),
     };
-    let mut results = Vec::new();
-    thread::scope(|scope| {
-        let workers: Vec<_> = (1..threads)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut results = Vec::new();
-                    look(&mut results);
-                    results
-                })
-            })
-            .collect();
-        look(&mut results);
-        for worker in workers {
-            results.extend(worker.join().unwrap_or_default());
-        }
-    });
-    let mut infos = vec![None; paths.len()];
-    let mut reasons = vec![None; paths.len()];
-    for (i, result) in results {
+    images(count, |i| store.name(i as u32).into(), look)
+}
+
+fn images(
+    count: usize,
+    name: impl Fn(usize) -> PathBuf,
+    look: impl Fn(usize) -> Result<FileInfo, String> + Sync,
+) -> Scanned {
+    let results = parallel::each(count, 64, look);
+    let mut infos = vec![None; count];
+    let mut reasons = vec![None; count];
+    for (i, result) in results.into_iter().enumerate() {
         match result {
-            Ok(info) => infos[i] = Some(info),
-            Err(reason) => reasons[i] = Some(reason),
+            Some(Ok(info)) => infos[i] = Some(info),
+            Some(Err(reason)) => reasons[i] = Some(reason),
+            None => {}
         }
     }
-    let broken = (0..paths.len())
+    let broken = (0..count)
         .filter(|&i| infos[i].is_none())
         .map(|i| Broken {
-            path: paths[i].clone(),
+            path: name(i),
             reason: reasons[i].take().unwrap_or_else(|| "the decoder failed on it".into()),
         })
         .collect();
@@ -83,6 +72,10 @@ pub(crate) fn files(root: &Path, paths: &[PathBuf], config: &DataConfig) -> Scan
 
 fn file(path: &Path, config: &DataConfig) -> Result<FileInfo, String> {
     let text = |error: std::io::Error| DataError::io(path, error).to_string();
+    // A list may name a pipe: opening one waits for somebody to write into it.
+    if !std::fs::metadata(path).map_err(text)?.is_file() {
+        return Err("it is not a file".into());
+    }
     let mut file = File::open(path).map_err(text)?;
     let length = file.metadata().map_err(text)?.len();
     if length > config.max_file_bytes {
@@ -121,7 +114,8 @@ fn file(path: &Path, config: &DataConfig) -> Result<FileInfo, String> {
             header(all, config.max_pixels)?
         }
     };
-    if looks_cut(&bytes, info.format) {
+    let (head, tail) = bytes.split_at(if whole { bytes.len() } else { edge.min(bytes.len()) });
+    if looks_cut(head, tail, info.format) {
         let all = match rest {
             Some(all) => all,
             None => all()?,
@@ -131,12 +125,34 @@ fn file(path: &Path, config: &DataConfig) -> Result<FileInfo, String> {
     Ok(FileInfo { height: info.height, width: info.width, gray: info.gray, digest })
 }
 
-/// True where the mark that ends an image of this format is nowhere near the end of the file.
-fn looks_cut(bytes: &[u8], format: ImageFormat) -> bool {
-    let tail = &bytes[bytes.len().saturating_sub(EDGE as usize)..];
+/// The same of an image in memory.
+fn whole(bytes: &[u8], config: &DataConfig) -> Result<FileInfo, String> {
+    let info = header(bytes, config.max_pixels)?;
+    if looks_cut(bytes, &[], info.format) {
+        decode(bytes, config.max_pixels)?;
+    }
+    let edge = EDGE as usize;
+    let length = (bytes.len() as u64).to_le_bytes();
+    let digest = if bytes.len() <= 2 * edge {
+        digest(&[&length, bytes])
+    } else {
+        digest(&[&length, &bytes[..edge], &bytes[bytes.len() - edge..]])
+    };
+    Ok(FileInfo { height: info.height, width: info.width, gray: info.gray, digest })
+}
+
+/// True where the mark that ends an image of this format is nowhere near the end of the file. `head` is the beginning of the
+/// file (all of it where `tail` is empty), `tail` its end.
+fn looks_cut(head: &[u8], tail: &[u8], format: ImageFormat) -> bool {
+    let ends = |mark: &[u8], from: usize| {
+        let near = &head[from.max(head.len().saturating_sub(EDGE as usize))..];
+        let last = if tail.is_empty() { near } else { tail };
+        last.windows(mark.len()).any(|window| window == mark)
+    };
     match format {
-        ImageFormat::Jpeg => !tail.windows(2).any(|w| w == [0xff, 0xd9]),
-        ImageFormat::Png => !tail.windows(4).any(|w| w == b"IEND"),
+        // The mark counts behind the start of the pixels only: the thumbnail in the header has one of its own.
+        ImageFormat::Jpeg => jpeg_marks::first_scan(head).is_none_or(|scan| !ends(&[0xff, 0xd9], scan)),
+        ImageFormat::Png => !ends(b"IEND", 0),
         // These are rare and small enough to be decoded at once.
         _ => true,
     }

@@ -212,7 +212,11 @@ impl Prepared {
 
     /// Updates of the weights in an epoch.
     pub fn iterations_per_epoch(&self) -> usize {
-        self.dataset.train.len().div_ceil(self.recipe.recipe.train.images_per_iteration())
+        let (images, train) = (self.dataset.train.len(), &self.recipe.recipe.train);
+        if self.recipe.recipe.data.drop_last {
+            return (images / train.batch_size.max(1)).div_ceil(train.accumulate.max(1));
+        }
+        images.div_ceil(train.images_per_iteration())
     }
 
     /// Exact bytes of a training step, before anything of it is allocated.

@@ -4,6 +4,7 @@
 //! with its networks and initialisers, [`optim`] has the update rules and learning-rate schedules, [`recipe`] describes a
 //! training, [`train`] runs one, [`weights`] reads and writes models, [`view`] draws.
 
+pub mod audit_page;
 pub mod curves;
 pub mod pictures;
 pub mod report;

@@ -1,5 +1,6 @@
 //! The commands, one a file.
 
+mod audit;
 mod bench;
 mod evaluate;
 mod export;
@@ -7,6 +8,7 @@ mod predict;
 mod report;
 mod resume;
 mod show;
+mod split;
 mod train;
 mod tune;
 mod weights;
@@ -21,6 +23,10 @@ pub(crate) use weights::Differs;
 pub(crate) enum Command {
     /// Train a classifier on a data set; `demo` is a set of real images inside the binary
     Train(Box<train::TrainArgs>),
+    /// What is in a data set, and what is wrong with it: duplicates, broken files, wrong labels
+    Audit(Box<audit::AuditArgs>),
+    /// Write the split that a training would use as a text file
+    Split(Box<split::SplitArgs>),
     /// Go on with a training after Ctrl-C, a kill or a power cut
     Resume(resume::ResumeArgs),
     /// Search the hyper-parameters: `danlu tune space.toml photos/ --budget 30m`
@@ -49,6 +55,8 @@ pub(crate) enum Command {
 pub(crate) fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Train(args) => train::run(*args),
+        Command::Audit(args) => audit::run(*args),
+        Command::Split(args) => split::run(*args),
         Command::Resume(args) => resume::run(args),
         Command::Tune(args) => tune::run(*args),
         Command::Worker(args) => worker::run(args),

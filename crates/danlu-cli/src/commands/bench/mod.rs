@@ -1,5 +1,6 @@
 //! `danlu bench`: how fast this machine is, and what the time goes to.
 
+mod data;
 mod infer;
 mod layers;
 mod machine;
@@ -25,6 +26,8 @@ enum Bench {
     Step(step::StepArgs),
     /// A forward pass with and without batch norms folded into the convolutions
     Infer(infer::InferArgs),
+    /// Images read, decoded, augmented and batched
+    Data(Box<data::DataArgs>),
     /// The most that the machine can do: multiply-adds and memory
     Machine(machine::MachineArgs),
 }
@@ -33,6 +36,7 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<()> {
     match args.what {
         Bench::Step(args) => step::run(&args)?,
         Bench::Infer(args) => infer::run(&args)?,
+        Bench::Data(args) => data::run(&args)?,
         Bench::Machine(args) => machine::run(&args)?,
     }
     Ok(())

@@ -56,6 +56,9 @@ pub(crate) struct RecipeArgs {
     /// `train.threads`; the result does not depend on it
     #[arg(long, value_name = "N", help_heading = "Recipe")]
     threads: Option<u64>,
+    /// `train.on_divergence`, when a loss or gradient is no finite number: `stop`, or `rollback` to the start of the epoch with half the learning rate
+    #[arg(long, value_name = "WHAT", help_heading = "Recipe")]
+    on_divergence: Option<String>,
     #[command(flatten)]
     finetune: super::finetune_args::FinetuneArgs,
     /// `train.precision`: f32 or bf16
@@ -96,6 +99,7 @@ impl RecipeArgs {
             ("optimizer.name", &self.optimizer, "--optimizer"),
             ("schedule.name", &self.schedule, "--schedule"),
             ("train.precision", &self.precision, "--precision"),
+            ("train.on_divergence", &self.on_divergence, "--on-divergence"),
         ];
         for (key, value, flag) in texts {
             if let Some(value) = value {

@@ -130,6 +130,13 @@ impl Layer {
         self.entries.iter().rev().find(|entry| entry.path == path).map(|entry| &entry.value)
     }
 
+    /// Takes away what the layer says about `key` where that is `"auto"`: an experiment that looks for the value itself
+    /// needs no other one first.
+    pub fn remove_auto(&mut self, key: &str) {
+        let Ok(path) = key.parse::<Path>() else { return };
+        self.entries.retain(|entry| entry.path != path || entry.value.as_str() != Some("auto"));
+    }
+
     /// Whether the layer says nothing.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()

@@ -162,7 +162,8 @@ pub enum OnDivergence {
     /// Stop, keep the last good checkpoint, and say where it came from (default).
     #[default]
     Stop,
-    /// Go back to the last good checkpoint and go on with half the learning rate, at most 3 times.
+    /// Go back to the start of the epoch and go on with half the learning rate, at most 3 times; each is said and
+    /// written into the events.
     Rollback,
 }
 

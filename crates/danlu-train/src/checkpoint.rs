@@ -78,6 +78,16 @@ pub(crate) struct Position {
     /// Lengths of the log files.
     pub(crate) events_offset: u64,
     pub(crate) metrics_offset: u64,
+    /// How often the training went back after a divergence.
+    #[serde(default)]
+    pub(crate) rollbacks: u32,
+    /// What the scheduled learning rates are multiplied with: halved by every rollback.
+    #[serde(default = "unscaled")]
+    pub(crate) rate_scale: f64,
+}
+
+fn unscaled() -> f64 {
+    1.0
 }
 
 /// Sums over the batches of an epoch.
@@ -88,6 +98,9 @@ pub(crate) struct Running {
     pub(crate) correct: u64,
     /// Samples whose labels were not mixed: what `correct` is a share of.
     pub(crate) judged: u64,
+    /// What of them the network contradicts.
+    #[serde(default)]
+    pub(crate) suspects: danlu_doctor::SuspectSamples,
 }
 
 /// A checkpoint in memory.
@@ -172,13 +185,15 @@ mod tests {
                 epoch: 2,
                 iteration_in_epoch: 3,
                 iteration: 23,
-                running: Running { loss: 0.1 + 0.2, samples: 3, correct: 1, judged: 3 },
+                running: Running { loss: 0.1 + 0.2, samples: 3, correct: 1, judged: 3, ..Running::default() },
                 best: None,
                 broken: vec![],
                 schedule: serde_json::json!({"x": 1.0 / 3.0}),
                 improved: None,
                 events_offset: 7,
                 metrics_offset: 8,
+                rollbacks: 1,
+                rate_scale: 0.5,
             },
             tensors: vec![
                 ("a".into(), RawTensor::f32(vec![2], &[f32::MIN_POSITIVE / 2.0, -0.0])),

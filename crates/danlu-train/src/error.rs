@@ -215,6 +215,14 @@ pub enum TrainError {
         /// Updates completed.
         iteration: u64,
     },
+    /// Not even one image fits into the memory.
+    #[error("a training step with one image takes {} MiB, and {} MiB may be used", bytes >> 20, budget >> 20)]
+    DoesNotFit {
+        /// Bytes of the step.
+        bytes: usize,
+        /// Bytes that may be used.
+        budget: u64,
+    },
     /// A bug of danlu.
     #[error("internal error: {problem}")]
     Internal {
@@ -328,6 +336,10 @@ impl TrainError {
                 lr / 10.0
             ),
             TrainError::Interrupted { run, .. } => format!("go on with `danlu resume {}`", run.display()),
+            TrainError::DoesNotFit { .. } => {
+                "use a smaller network (`--set network.width=8`) or smaller images (`--image-size`)"
+                    .to_owned()
+            }
             TrainError::Internal { .. } => "please report this with the run folder".to_owned(),
         };
         Some(hint)

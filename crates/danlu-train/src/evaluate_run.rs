@@ -65,7 +65,11 @@ pub fn evaluate_run(
     let info = run.info()?;
     let prepared = prepared_of(run, &info)?;
     let judged = Judged { dataset: prepared.dataset, part, is_test: part == Part::Test };
-    judge(run, &info, &prepared.recipe.recipe, judged, command, observer)
+    let evaluation = judge(run, &info, &prepared.recipe.recipe, judged, command, observer)?;
+    if part == Part::Test {
+        crate::doctor::write_test_score(run, &evaluation)?;
+    }
+    Ok(evaluation)
 }
 
 /// Evaluates a run's best weights on another data set, with the run's preprocessing; classes are matched by name, and

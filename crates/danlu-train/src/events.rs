@@ -32,6 +32,15 @@ pub enum Event {
         val_samples: usize,
         /// Class names in the order of the class map.
         classes: Vec<String>,
+        /// Training samples of each class.
+        #[serde(default)]
+        class_counts: Vec<usize>,
+        /// Share of the parameters that do not train in the first epoch, in `0..=1`.
+        #[serde(default)]
+        frozen: f64,
+        /// Images that a batch norm sees at once; none without batch norm.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        norm_batch: Option<usize>,
     },
     /// After every update.
     Iteration {
@@ -49,15 +58,22 @@ pub enum Event {
         /// Global L2 norm of the gradient before clipping.
         grad_norm: f64,
     },
+    /// Every k-th update: norms, activations, gradient noise, for the doctor.
+    Evidence(crate::evidence::Evidence),
+    /// Training samples that the network contradicts, before every `epoch`.
+    Suspects(danlu_doctor::SuspectSamples),
     /// After every epoch.
     Epoch(EpochEvent),
+    /// A loss or gradient is no finite number; the update did not happen.
+    Divergence(danlu_doctor::Divergence),
     /// Something worth knowing: an early stop, a skipped image, a switch of the optimizer.
     Note {
         /// Epochs completed.
         epoch: usize,
         /// Updates completed.
         iteration: u64,
-        /// A stable name: `early_stop`, `broken_image`, `optimizer_switch`, `divergence`.
+        /// A stable name: `early_stop`, `broken_image`, `optimizer_switch`, `rollback`, and `early_warning.` with the name
+        /// of a rule of the doctor.
         kind: String,
         /// The sentence that the user sees.
         message: String,

@@ -51,6 +51,9 @@ pub enum JournalEntry {
         images_per_second: f64,
         /// Share of the training part spent waiting for data.
         data_wait: f64,
+        /// Share of the training part spent on evidence for the doctor.
+        #[serde(default)]
+        evidence: f64,
     },
     /// The training was stopped and can be resumed.
     Stop {

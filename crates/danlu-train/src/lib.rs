@@ -7,12 +7,15 @@
 //! cut back, or written again identically, by a resume.
 
 mod checkpoint;
+pub mod doctor;
 mod error;
 mod evaluate;
 mod evaluate_run;
 pub mod events;
+pub mod evidence;
 mod explain;
 mod export;
+pub mod find;
 mod finetune;
 pub mod journal;
 mod log_file;
@@ -21,9 +24,11 @@ mod metrics;
 mod predict;
 mod prepare;
 mod progress;
+mod rollback;
 mod run_folder;
 mod selection;
 mod session;
+mod suspects;
 mod training;
 
 pub use error::TrainError;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use danlu_data::{ChannelStats, DataConfig, Dataset, LoaderConfig, Part, channel_stats};
 use danlu_nn::{Engine, EngineConfig, Graph, MemoryReport, PlanKey};
-use danlu_optim::OptimizerConfig;
 use danlu_recipe::{
     Choice, DataFacts, Device, Layer, Origin, Precision, Preset, Recipe, Resolved, advise, resolve,
 };
 
 use crate::error::TrainError;
 use crate::finetune::{InitialWeights, Source};
+use crate::progress::Observer;
 use crate::run_folder::ChoiceInfo;
 
 /// What a user asked for.
@@ -62,6 +62,14 @@ impl Prepared {
     /// # Errors
     /// Whatever is wrong with the data or the recipe, and a network or batch that does not fit.
     pub fn new(request: &TrainRequest) -> Result<Self, TrainError> {
+        Self::observed(request, &mut crate::progress::Silent)
+    }
+
+    /// As [`new`](Prepared::new), with an observer that hears what the finders try where something is `"auto"`.
+    ///
+    /// # Errors
+    /// As [`new`](Prepared::new).
+    pub fn observed(request: &TrainRequest, observer: &mut dyn Observer) -> Result<Self, TrainError> {
         // What the user says decides how the data are opened; what the data are decides the advice.
         let asked: Resolved<Recipe> = resolve(&request.layers)?;
         let dataset = open_data(&request.data, &asked.recipe.data)?;
@@ -73,6 +81,7 @@ impl Prepared {
         let mut layers = vec![Layer::from_choices(&advice)?];
         layers.extend(given);
         let mut recipe: Resolved<Recipe> = resolve(&layers)?;
+        let auto = recipe.auto.clone();
         fill_auto(&mut recipe)?;
         let image_size = recipe.recipe.data.image_size.unwrap_or_else(|| dataset.suggested_image_size());
         let measured = |reason: &str| Origin::Finder { reason: reason.to_owned() };
@@ -112,6 +121,7 @@ impl Prepared {
         if let Some(weights) = weights {
             prepared.fit(weights)?;
         }
+        crate::find::fill(&mut prepared, &auto, observer)?;
         Ok(prepared)
     }
 
@@ -167,7 +177,7 @@ impl Prepared {
     }
 
     /// Every value that is not the default, in the order of the recipe.
-    pub(crate) fn choice_infos(&self) -> Vec<ChoiceInfo> {
+    pub fn choice_infos(&self) -> Vec<ChoiceInfo> {
         let mut infos = Vec::new();
         self.walk("", &self.recipe.tree(), &mut infos);
         infos
@@ -258,23 +268,20 @@ fn refuse_what_is_missing(recipe: &Recipe) -> Result<(), TrainError> {
     if recipe.train.precision == Precision::Bf16 {
         return missing("train.precision", "bf16", "f32");
     }
-    if recipe.train.on_divergence == danlu_recipe::OnDivergence::Rollback {
-        return missing("train.on_divergence", "rollback", "stop");
-    }
     if recipe.optimizer.rule.evaluates_average() {
         return missing("optimizer.name", "schedule-free", "sgd or adamw");
     }
     Ok(())
 }
 
-/// `auto` without a finder: the article's prior for the learning rate, the default for the batch size.
+/// What holds until the finders have looked: the article's prior for the learning rate, the default for the batch size.
 fn fill_auto(recipe: &mut Resolved<Recipe>) -> Result<(), TrainError> {
     for key in recipe.auto.clone() {
         let (value, reason): (serde_json::Value, &str) = match key.as_str() {
-            "optimizer.lr" => match recipe.recipe.optimizer.rule {
-                OptimizerConfig::Sgd(_) => (0.01.into(), "the usual start for SGD where nothing is known"),
-                _ => (0.001.into(), "the usual start for adaptive methods where nothing is known"),
-            },
+            "optimizer.lr" => (
+                crate::find::prior_lr(&recipe.recipe.optimizer.rule).into(),
+                "the usual start where nothing is known",
+            ),
             _ => (recipe.recipe.train.batch_size.into(), "the default, a middle value"),
         };
         recipe.fill(&key, value, Origin::Finder { reason: reason.to_owned() })?;

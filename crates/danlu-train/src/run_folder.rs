@@ -139,6 +139,11 @@ impl RunFolder {
         self.path.join("checkpoint").join("state.safetensors")
     }
 
+    /// The state at the start of the running epoch, where a divergence goes back to it.
+    pub fn rollback_point(&self) -> PathBuf {
+        self.path.join("checkpoint").join("epoch.safetensors")
+    }
+
     /// The weights with the best validation score.
     pub fn best_weights(&self) -> PathBuf {
         self.path.join("weights").join("best.safetensors")

@@ -12,7 +12,9 @@ use danlu_weights::{ModelCard, Resize};
 use safetensors::Dtype;
 
 use crate::checkpoint::{Checkpoint, Position, RawTensor, Running};
+use crate::doctor::Ward;
 use crate::error::TrainError;
+use crate::evidence::Collector;
 use crate::finetune;
 use crate::journal::Journal;
 use crate::log_file::LogFile;
@@ -34,6 +36,8 @@ pub(crate) struct Session {
     pub(crate) events: LogFile,
     pub(crate) metrics: LogFile,
     pub(crate) journal: Journal,
+    pub(crate) evidence: Collector,
+    pub(crate) doctor: Ward,
     pub(crate) card: ModelCard,
     /// Held as long as the session trains in the folder.
     _lock: File,
@@ -65,15 +69,7 @@ impl Session {
         if recipe.train.ema.is_some() {
             engine.ema_start();
         }
-        let specs = engine.param_specs();
-        let depths = engine.param_depths();
-        let mut optimizer = Optimizer::with_grouping(
-            &recipe.optimizer.rule,
-            &finetune::grouping(&recipe, engine.graph()),
-            &specs,
-            Some(&depths),
-            OptimDtype::F32,
-        )?;
+        let mut optimizer = optimizer(&recipe, &engine)?;
         let horizon = Horizon {
             epochs: u64::from(recipe.train.epochs),
             iterations_per_epoch: prepared.iterations_per_epoch() as u64,
@@ -108,6 +104,8 @@ impl Session {
             events: LogFile::open_at(&run.events(), position.events_offset)?,
             metrics: LogFile::open_at(&run.metrics(), position.metrics_offset)?,
             journal: Journal::new(&run.journal()),
+            doctor: Ward::open(&run, &recipe, position.events_offset)?,
+            evidence: Collector::new(horizon.epochs * horizon.iterations_per_epoch),
             select: selection::decide(recipe.train.select, &prepared.dataset.class_counts(Part::Train)),
             card: card(prepared, &recipe)?,
             stats: prepared.stats.clone(),
@@ -159,7 +157,12 @@ impl Session {
             };
             tensors.push((format!("optimizer/{name}"), raw));
         }
-        Checkpoint { position: self.position.clone(), tensors }.write(&self.run.checkpoint())
+        let checkpoint = Checkpoint { position: self.position.clone(), tensors };
+        // The rollback point first: the checkpoint that follows it commits both.
+        if self.keeps_rollback_point() && self.position.iteration_in_epoch == 0 {
+            checkpoint.write(&self.run.rollback_point())?;
+        }
+        checkpoint.write(&self.run.checkpoint())
     }
 }
 
@@ -178,10 +181,24 @@ fn start(fingerprint: &str) -> Position {
         schedule: serde_json::Value::Null,
         events_offset: 0,
         metrics_offset: 0,
+        rollbacks: 0,
+        rate_scale: 1.0,
     }
 }
 
-fn restore(
+/// The optimizer of a recipe, at its start.
+pub(crate) fn optimizer(recipe: &Recipe, engine: &Engine) -> Result<Optimizer, TrainError> {
+    Ok(Optimizer::with_grouping(
+        &recipe.optimizer.rule,
+        &finetune::grouping(recipe, engine.graph()),
+        &engine.param_specs(),
+        Some(&engine.param_depths()),
+        OptimDtype::F32,
+    )?)
+}
+
+/// Takes the state of a checkpoint.
+pub(crate) fn restore(
     checkpoint: &Checkpoint,
     run: &RunFolder,
     engine: &mut Engine,

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use danlu_data::Batch;
-use danlu_nn::{Images, Input, Mix, StepContext, Targets, WeightSet};
+use danlu_data::{Batch, Part};
+use danlu_nn::{Images, Input, Mix, ParamKind, StepContext, Targets, WeightSet};
 use danlu_recipe::Origin;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,7 @@ use crate::progress::{BestSoFar, IterationProgress, Observer, Speed, StopFlag};
 use crate::run_folder::{RunFolder, RunInfo, to_json};
 use crate::selection;
 use crate::session::{Session, arithmetic};
+use crate::suspects;
 
 /// The outcome of a training (`result.json`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,7 +57,7 @@ pub fn train(
     stop: &StopFlag,
 ) -> Result<(RunFolder, RunResult), TrainError> {
     let started = Instant::now();
-    let prepared = Prepared::new(request)?;
+    let prepared = Prepared::observed(request, observer)?;
     tell(&prepared, observer);
     let stem =
         request.data.file_stem().and_then(|stem| stem.to_str()).unwrap_or("run").trim_start_matches('.');
@@ -210,7 +211,9 @@ impl Session {
     fn event(&mut self, event: &Event) -> Result<(), TrainError> {
         let line = serde_json::to_string(event)
             .map_err(|error| TrainError::Internal { problem: format!("event: {error}") })?;
-        self.events.line(&line)
+        self.events.line(&line)?;
+        self.doctor.hear(event);
+        Ok(())
     }
 
     fn note(&mut self, kind: &str, message: String, observer: &mut dyn Observer) -> Result<(), TrainError> {
@@ -235,8 +238,15 @@ impl Session {
                 train_samples: self.train.len(),
                 val_samples: self.val.len(),
                 classes: self.card.classes.clone(),
+                class_counts: self.train.dataset().class_counts(Part::Train),
+                frozen: self.frozen_share(),
+                norm_batch: self.norm_batch(),
             })?;
             self.metrics.line(METRICS_HEADER)?;
+            if self.keeps_rollback_point() {
+                // The first epoch can diverge, too.
+                self.write_checkpoint()?;
+            }
         }
         self.run.forget_stop()?;
         observer.started(&self.run, &self.recipe, self.position.iteration);
@@ -254,8 +264,19 @@ impl Session {
                 reason = "early_stop";
                 break;
             }
-            self.train_epoch(&mut clock, observer, stop)?;
-            self.finish_epoch(&mut clock, observer)?;
+            match self.train_epoch(&mut clock, observer, stop) {
+                Ok(()) => self.finish_epoch(&mut clock, observer)?,
+                Err(error @ TrainError::Diverged { .. }) => {
+                    let message = match self.roll_back(error) {
+                        Ok(message) => message,
+                        Err(error) => return Err(self.write_divergence(error)?),
+                    };
+                    self.note("rollback", message, observer)?;
+                    self.write_checkpoint()?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
             if self.must_stop(stop) && self.position.epoch < self.epochs() {
                 // The epoch has just written its checkpoint.
                 let iteration = self.position.iteration;
@@ -277,6 +298,22 @@ impl Session {
 
     fn must_stop(&self, stop: &StopFlag) -> bool {
         stop.is_set() || self.run.stop_requested()
+    }
+
+    /// Share of the parameters that do not train now.
+    fn frozen_share(&self) -> f64 {
+        let sizes = self.engine.params().iter().map(|info| info.shape.iter().product::<usize>());
+        let (mut frozen, mut all) = (0, 0);
+        for (size, trains) in sizes.zip(self.engine.trainable()) {
+            all += size;
+            frozen += if *trains { 0 } else { size };
+        }
+        frozen as f64 / all.max(1) as f64
+    }
+
+    fn norm_batch(&self) -> Option<usize> {
+        let has_norm = self.engine.params().iter().any(|info| info.kind == ParamKind::NormWeight);
+        has_norm.then_some(self.recipe.train.batch_size)
     }
 
     fn stops_early(&self) -> bool {
@@ -352,6 +389,7 @@ impl Session {
                 judged += batch.len() as u64;
                 let rows = step.logits().chunks_exact(classes).zip(&batch.labels);
                 correct += rows.filter(|(row, label)| argmax(row) == **label as usize).count() as u64;
+                suspects::add(&mut self.position.running.suspects, step.logits(), classes, batch);
             }
         }
         let grad_norm = match self.recipe.train.clip_norm {
@@ -366,8 +404,15 @@ impl Session {
             };
             return Err(self.diverged("gradient norm", grad_norm, &group[0], &context));
         }
+        let looking = Instant::now();
+        let before = self.evidence_before(group)?;
+        self.evidence.spent += looking.elapsed();
         self.optimizer.apply(&self.schedule);
-        let lr = self.schedule.lrs().to_vec();
+        let scale = self.position.rate_scale;
+        let lr: Vec<f64> = self.schedule.lrs().iter().map(|lr| lr * scale).collect();
+        if scale != 1.0 {
+            self.optimizer.groups_mut().iter_mut().for_each(|group| group.lr *= scale);
+        }
         let switched = self.optimizer.switch().is_some();
         self.engine.step(&mut self.optimizer)?;
         self.schedule.step_iteration();
@@ -385,12 +430,32 @@ impl Session {
         let top1 = (judged > 0).then(|| correct as f64 / judged as f64);
         let first = lr.first().copied().unwrap_or_default();
         self.event(&Event::Iteration { epoch, iteration, loss, top1, lr, grad_norm })?;
+        if let Some(before) = before {
+            let looking = Instant::now();
+            self.event(&Event::Evidence(before.after(&self.engine, epoch, iteration)))?;
+            self.evidence.spent += looking.elapsed();
+        }
         if let (false, Some(switch)) = (switched, self.optimizer.switch()) {
             let message =
                 format!("SWATS switched to SGD at iteration {} with lr {:e}", switch.step, switch.lr);
             self.note("optimizer_switch", message, observer)?;
         }
         Ok(first)
+    }
+
+    /// What the doctor wants to know of this update, where it is one that is looked at.
+    fn evidence_before(&mut self, group: &[Batch]) -> Result<Option<crate::evidence::Before>, TrainError> {
+        if !self.evidence.is_due(self.position.iteration) {
+            return Ok(None);
+        }
+        let context = StepContext {
+            seed: self.recipe.train.seed,
+            iteration: self.position.iteration * self.recipe.train.accumulate as u64,
+            ..Default::default()
+        };
+        let config = crate::prepare::engine_config(&self.recipe);
+        let (engine, stats, loss) = (&self.engine, &self.stats, &self.recipe.loss);
+        self.evidence.before(engine, &config, group, stats, loss, &context).map(Some)
     }
 
     fn report_broken(&mut self, batch: &Batch, observer: &mut dyn Observer) -> Result<(), TrainError> {
@@ -425,10 +490,24 @@ impl Session {
             value,
             iteration: self.position.iteration + 1,
             epoch: self.position.epoch + 1,
-            lr: self.schedule.lrs().first().copied().unwrap_or_default(),
+            lr: self.position.rate_scale * self.schedule.lrs().first().copied().unwrap_or_default(),
             layer: found.map(|found| found.to_string()),
             batch: batch.samples.iter().take(8).map(|&sample| self.train.dataset().name(sample)).collect(),
         }
+    }
+
+    /// Writes a divergence down for the doctor; gives the error back.
+    fn write_divergence(&mut self, error: TrainError) -> Result<TrainError, TrainError> {
+        if let TrainError::Diverged { what, value, iteration, lr, layer, .. } = &error {
+            self.event(&Event::Divergence(danlu_doctor::Divergence {
+                iteration: iteration.saturating_sub(1),
+                what: format!("the {what} is {value}"),
+                layer: layer.clone(),
+                lr: *lr,
+            }))?;
+            self.events.sync()?;
+        }
+        Ok(error)
     }
 
     fn progress(&self, lr: f64, clock: &Clock) -> IterationProgress {
@@ -481,8 +560,14 @@ impl Session {
             lr,
             best,
         };
+        let suspects = danlu_doctor::SuspectSamples { epoch: event.epoch, ..running.suspects };
+        self.event(&Event::Suspects(suspects))?;
         self.event(&Event::Epoch(event.clone()))?;
         self.metrics.line(&csv_row(&event))?;
+        if let Some(finding) = self.doctor.look() {
+            let message = crate::doctor::warning(&finding);
+            self.note(&format!("early_warning.{}", finding.rule), message, observer)?;
+        }
         if best {
             self.position.best = Some(this);
             self.write_weights(&self.run.best_weights())?;
@@ -497,7 +582,9 @@ impl Session {
             seconds: (clock.train + clock.validation).as_secs_f64(),
             images_per_second: speed.images_per_second,
             data_wait: speed.data_wait,
+            evidence: self.evidence.spent.as_secs_f64() / clock.train.as_secs_f64().max(1e-9),
         })?;
+        self.evidence.spent = Duration::ZERO;
         // Speed is that of one epoch, so that a machine that slows down is seen.
         (clock.train, clock.wait, clock.images, clock.iterations) = (Duration::ZERO, Duration::ZERO, 0, 0);
         Ok(())

@@ -6,6 +6,7 @@
 
 pub mod audit_page;
 pub mod curves;
+pub mod doctor;
 pub mod pictures;
 pub mod report;
 pub mod tensorboard;

@@ -4,13 +4,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use danlu_data::Part;
+use danlu_doctor::Severity;
 use danlu_train::events::EpochEvent;
 use danlu_train::journal::JournalEntry;
 use danlu_train::{
     Evaluation, Event, Predictor, Prepared, RunFolder, TrainError, prepared_of, read_events, read_journal,
     read_result,
 };
-use danlu_view::report::{By, Choice, DataSummary, Fact, NumberTable, Picture, Score, TestResult};
+use danlu_view::report::{By, Choice, DataSummary, Fact, Finding, NumberTable, Picture, Score, TestResult};
 use danlu_view::{Lang, Look, ReportInput, report};
 
 use crate::pictures::{WeightsView, outcome};
@@ -57,6 +58,21 @@ pub fn write_to(
         .iter()
         .map(|line| if let JournalEntry::Epoch { seconds, .. } = line.entry { seconds } else { 0.0 })
         .sum();
+    let examination = crate::doctor::examine(run)?;
+    let findings = examination
+        .findings
+        .iter()
+        .map(|finding| Finding {
+            title: finding.title.clone(),
+            evidence: finding.evidence.clone(),
+            advice: std::iter::once(finding.advice.clone())
+                .filter(|advice| !advice.is_empty())
+                .chain(finding.proposals.iter().map(|p| format!("{} = {}: {}", p.key, p.value, p.reason)))
+                .collect::<Vec<_>>()
+                .join("; "),
+            warning: finding.severity == Severity::Fault,
+        })
+        .collect();
     let hits = (result.val.top1 * result.val.samples as f64).round() as u64;
     let input = ReportInput {
         lang,
@@ -106,7 +122,8 @@ pub fn write_to(
             ),
             fingerprint: info.fingerprint.clone(),
         }),
-        curves: Some(crate::curves::of_runs(std::slice::from_ref(run))?),
+        curves: Some(crate::doctor::picture(run, &examination.findings)?),
+        findings,
         epochs: table(&epochs, lang),
         validation: Some(Score { hits, images: result.val.samples }),
         test: test.map(|test| TestResult {

@@ -1,9 +1,12 @@
 //! The commands, one a file.
 
 mod audit;
+mod advise;
 mod bench;
+mod doctor;
 mod evaluate;
 mod export;
+mod find;
 mod predict;
 mod report;
 mod resume;
@@ -37,6 +40,12 @@ pub(crate) enum Command {
     Val(evaluate::EvaluateArgs),
     /// Evaluate the held-out test set, once; every opening is written into a ledger
     Test(evaluate::EvaluateArgs),
+    /// The recipe that `train` would use, a reason and a source a line, and the optimizers side by side
+    Advise(Box<advise::AdviseArgs>),
+    /// What is wrong with a run, the evidence, and the next recipe
+    Doctor(doctor::DoctorArgs),
+    /// Experiments that find a value: `danlu find lr DATA`, `find batch`, `find size`
+    Find(Box<find::FindArgs>),
     /// Classes of images with their probabilities
     Predict(predict::PredictArgs),
     /// A run's model for other programs: ONNX, safetensors, .pth, Hugging Face; checked on validation images
@@ -62,6 +71,9 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
         Command::Worker(args) => worker::run(args),
         Command::Val(args) => evaluate::val(args),
         Command::Test(args) => evaluate::test(args),
+        Command::Advise(args) => advise::run(*args),
+        Command::Doctor(args) => doctor::run(args),
+        Command::Find(args) => find::run(*args),
         Command::Predict(args) => predict::run(args),
         Command::Export(args) => export::run(args),
         Command::Weights(args) => weights::run(args),

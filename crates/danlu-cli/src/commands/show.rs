@@ -5,7 +5,7 @@ mod augment;
 mod curves;
 mod dataset;
 mod init;
-mod output;
+pub(super) mod output;
 mod schedule;
 mod weights;
 

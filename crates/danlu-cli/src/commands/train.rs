@@ -137,6 +137,10 @@ pub(crate) fn conclude(
         }
         None => writeln!(out, "next: `danlu test {path}` opens the held-out test set, once, at the end")?,
     }
+    let findings = danlu::doctor::examine(run)?.findings;
+    if let Some(first) = findings.first() {
+        writeln!(out, "doctor: {} ({} finding(s); `danlu doctor {path}`)", first.title, findings.len())?;
+    }
     writeln!(out, "report: {}, pictures: {path}/pictures", report.display())?;
     writeln!(
         out,

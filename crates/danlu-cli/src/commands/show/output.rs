@@ -29,7 +29,7 @@ pub(crate) fn term() -> Term {
 }
 
 /// A file name whose ending names a picture format; others are refused before any work is done.
-pub(super) fn picture_path(text: &str) -> Result<PathBuf, String> {
+pub(crate) fn picture_path(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     match path.extension().and_then(|ending| ending.to_str()) {
         Some("svg" | "png") => Ok(path),
@@ -38,7 +38,7 @@ pub(super) fn picture_path(text: &str) -> Result<PathBuf, String> {
 }
 
 /// Writes the picture, as a whole or not at all.
-pub(super) fn write_picture(svg: &Svg, path: &Path) -> anyhow::Result<()> {
+pub(crate) fn write_picture(svg: &Svg, path: &Path) -> anyhow::Result<()> {
     let bytes = if path.extension().is_some_and(|ending| ending == "png") {
         svg.to_png(&PngOptions::default()).context("cannot draw the picture")?
     } else {

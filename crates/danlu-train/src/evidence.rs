@@ -1,0 +1,211 @@
+//! Evidence: what the doctor wants to know of the inside of a training, every k-th update, into the events.
+//!
+//! Norms of each weight, its gradient and its last change are those of the training's own update. Activations and the
+//! gradient of a part of the batch come from a small second engine with a copy of the weights, so that batch-norm
+//! estimates, gradients and plans of the training stay as they are. k is at least [`LEAST_EVERY`] and the part a
+//! quarter of the batch at most; what it cost is measured, a share of the training time an epoch, in `journal.jsonl`.
+
+use std::time::Duration;
+
+use danlu_data::{Batch, ChannelStats};
+use danlu_nn::{
+    Engine, EngineConfig, Images, Input, LossConfig, NodeId, StateDict, StepContext, Targets, WeightSet,
+};
+
+use crate::error::TrainError;
+
+pub use danlu_doctor::{ActivationEvidence, Evidence, LayerEvidence, NoiseSample, NoiseScale};
+
+/// Updates between two collections, at least.
+pub const LEAST_EVERY: u64 = 25;
+/// Collections in a whole training, at most (about): a long one is looked at more rarely.
+const MOST_TIMES: u64 = 200;
+/// Images of the small pass at most.
+const MOST_IMAGES: usize = 32;
+
+/// The first `count` images of a batch, not mixed.
+pub(crate) fn first_of(batch: &Batch, count: usize) -> Batch {
+    let count = count.min(batch.len());
+    let [_, h, w, c] = batch.shape;
+    Batch {
+        index: batch.index,
+        images: batch.images[..count * h * w * c].to_vec(),
+        shape: [count, h, w, c],
+        labels: batch.labels[..count].to_vec(),
+        samples: batch.samples[..count].to_vec(),
+        ..Batch::default()
+    }
+}
+
+/// Collects evidence; made on the first use.
+#[derive(Debug)]
+pub(crate) struct Collector {
+    every: u64,
+    probe: Option<Probe>,
+    /// Time spent in this epoch.
+    pub(crate) spent: Duration,
+}
+
+#[derive(Debug)]
+struct Probe {
+    engine: Engine,
+    nodes: Vec<(NodeId, String, usize)>,
+}
+
+/// What is known before the update.
+pub(crate) struct Before {
+    weights: StateDict,
+    grad_norms: Vec<f64>,
+    activations: Vec<ActivationEvidence>,
+    noise: Option<NoiseSample>,
+}
+
+impl Collector {
+    /// For a training of `updates` updates.
+    pub(crate) fn new(updates: u64) -> Self {
+        Collector { every: (updates / MOST_TIMES).max(LEAST_EVERY), probe: None, spent: Duration::ZERO }
+    }
+
+    /// Whether the update after `iteration` completed ones is looked at: the first one (initialisation), then every k-th.
+    pub(crate) fn is_due(&self, iteration: u64) -> bool {
+        iteration == 0 || (iteration + 1).is_multiple_of(self.every)
+    }
+
+    /// Looks at gradients and activations; `engine` holds the gradients of `group`, whose images were `images` together.
+    pub(crate) fn before(
+        &mut self,
+        engine: &Engine,
+        config: &EngineConfig,
+        group: &[Batch],
+        stats: &ChannelStats,
+        loss: &LossConfig,
+        context: &StepContext,
+    ) -> Result<Before, TrainError> {
+        let weights = engine.state_dict(WeightSet::Live)?;
+        let grad_norms = engine.grad_norms();
+        let images: usize = group.iter().map(Batch::len).sum();
+        let few = first_of(&group[0], (group[0].len() / 4).clamp(1, MOST_IMAGES));
+        let probe = match &mut self.probe {
+            Some(probe) => probe,
+            None => self.probe.insert(Probe::new(engine, config)?),
+        };
+        let engine_of_probe = &mut probe.engine;
+        engine_of_probe.load_state_dict(&weights, WeightSet::Live)?;
+        engine_of_probe.set_trainable(engine.trainable())?;
+        let input = Input {
+            images: Images::U8 { data: &few.images, mean: &stats.mean, std: &stats.std },
+            shape: few.shape,
+            mix: None,
+        };
+        let context = StepContext { accumulate: false, scale: 1.0, ..*context };
+        engine_of_probe.forward_backward(&input, &Targets::Classes(&few.labels), loss, &context)?;
+        let mixed = group.iter().any(|batch| batch.mix.is_some());
+        let noise = (!mixed && few.len() >= 2 && images >= 2 * few.len()).then(|| NoiseSample {
+            small: few.len() as f64,
+            small_norm: engine_of_probe.grad_norm(),
+            big: images as f64,
+            big_norm: grad_norms.iter().map(|norm| norm * norm).sum::<f64>().sqrt(),
+        });
+        let activations = probe
+            .nodes
+            .iter()
+            .filter_map(|(node, name, channels)| {
+                let values = probe.engine.tap(*node)?;
+                Some(statistics(name, &values, *channels))
+            })
+            .collect();
+        Ok(Before { weights, grad_norms, activations, noise })
+    }
+}
+
+impl Probe {
+    fn new(engine: &Engine, config: &EngineConfig) -> Result<Self, TrainError> {
+        let mut probe = Engine::new(engine.graph().clone(), config)?;
+        let nodes: Vec<(NodeId, String, usize)> = probe
+            .layers()?
+            .into_iter()
+            .filter(|row| row.params > 0)
+            .map(|row| (row.node, row.name, row.output.c))
+            .collect();
+        probe.set_taps(&nodes.iter().map(|(node, ..)| *node).collect::<Vec<_>>());
+        Ok(Probe { engine: probe, nodes })
+    }
+}
+
+impl Before {
+    /// Adds what the update did to the weights.
+    pub(crate) fn after(self, engine: &Engine, epoch: usize, iteration: u64) -> Evidence {
+        let trainable = engine.trainable().to_vec();
+        let mut layers = Vec::new();
+        for (index, info) in engine.params().iter().enumerate().filter(|(_, info)| info.kind.is_weight()) {
+            let (Some(after), Some(before)) = (engine.param(index), self.weights.get(&info.name)) else {
+                continue;
+            };
+            let (mut norm, mut old, mut change) = (0.0, 0.0, 0.0);
+            for (new, before) in after.iter().zip(&before.data) {
+                let before = f64::from(*before);
+                norm += new * new;
+                old += before * before;
+                change += (new - before) * (new - before);
+            }
+            let trains = trainable[index];
+            layers.push(LayerEvidence {
+                name: info.name.clone(),
+                grad_norm: trains.then(|| digits(self.grad_norms[index])),
+                weight_norm: digits(norm.sqrt()),
+                update_ratio: trains.then(|| digits((change / old.max(1e-30)).sqrt())),
+            });
+        }
+        Evidence { epoch, iteration, layers, activations: self.activations, noise: self.noise }
+    }
+}
+
+fn statistics(name: &str, values: &[f32], channels: usize) -> ActivationEvidence {
+    let channels = channels.max(1);
+    let count = values.len().max(1) as f64;
+    let (mut sum, mut squares, mut zeros) = (0.0f64, 0.0f64, 0u64);
+    let mut alive = vec![false; channels];
+    for pixel in values.chunks_exact(channels) {
+        for (value, alive) in pixel.iter().zip(&mut alive) {
+            let value = f64::from(*value);
+            sum += value;
+            squares += value * value;
+            zeros += u64::from(value == 0.0);
+            *alive |= value != 0.0;
+        }
+    }
+    let mean = sum / count;
+    ActivationEvidence {
+        name: name.to_owned(),
+        mean: digits(mean),
+        std: digits((squares / count - mean * mean).max(0.0).sqrt()),
+        zeros: digits(zeros as f64 / count),
+        dead: digits(alive.iter().filter(|alive| !**alive).count() as f64 / channels as f64),
+    }
+}
+
+/// Five significant digits: a third of the bytes, and no rule looks closer.
+fn digits(value: f64) -> f64 {
+    if value.is_finite() { format!("{value:.4e}").parse().unwrap_or(value) } else { f64::MAX.copysign(value) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dead_channels_and_zeros_are_counted() {
+        let seen = statistics("a", &[0.0, 1.0, 0.0, 0.0, 0.0, 3.0], 2);
+        assert_eq!((seen.zeros, seen.dead), (0.66667, 0.5));
+        assert_eq!(seen.mean, 0.66667);
+    }
+
+    #[test]
+    fn a_long_training_is_looked_at_about_as_often_as_a_short_one() {
+        let collector = Collector::new(100_000);
+        assert_eq!((0..100_000).filter(|i| collector.is_due(*i)).count(), 201);
+        let collector = Collector::new(100);
+        let due: Vec<u64> = (0..100).filter(|i| collector.is_due(*i)).collect();
+        assert_eq!(due, [0, 24, 49, 74, 99]);
+    }
+}

@@ -48,9 +48,10 @@ fn every_planted_fault_is_named_first_and_no_healthy_training_is_accused() {
     assert_eq!(all_wrong(false), Vec::<String>::new());
 }
 
-/// Set-aside cases that came out wrong, kept as they are so that the figure stays honest: a start so loud that the
-/// training diverged, which is named first; and Adam at a rate of 2, which learned a little and is called high.
-const MISSES: [&str; 2] = ["exploding_activations_b", "far_too_high_lr_b"];
+/// Set-aside cases that came out wrong the first time, kept so that the figure stays honest; a false alarm on a healthy
+/// training (`healthy_rmsprop_b`) among them. Whoever mends a rule takes its name out, and records new cases to hold out.
+const MISSES: [&str; 5] =
+    ["exploding_activations_b", "far_too_high_lr_b", "healthy_rmsprop_b", "high_lr_b", "label_noise_b"];
 
 #[test]
 fn the_cases_that_were_set_aside_come_out_as_they_did_the_first_time() {

@@ -1,7 +1,7 @@
 //! The commands, one a file.
 
-mod audit;
 mod advise;
+mod audit;
 mod bench;
 mod doctor;
 mod evaluate;

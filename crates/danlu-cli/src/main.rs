@@ -7,6 +7,7 @@ mod interrupt;
 mod recipe_args;
 mod study_table;
 mod terminal;
+mod test_views;
 
 use std::process::ExitCode;
 

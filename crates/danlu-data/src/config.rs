@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::DataError;
+use crate::{DataError, TestViews};
 
 /// How the data set is split and how its images become the input of the network (recipe section `data`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -53,6 +53,8 @@ pub struct DataConfig {
     pub crop_ratio: f64,
     /// Filter of the resize. Default `bilinear`, as torchvision; it averages over the pixels it shrinks (antialias).
     pub interpolation: Interpolation,
+    /// The views of an image that validation, test and prediction average over. Default `none`.
+    pub test_views: TestViews,
     /// Use only this share of every set's images, stratified, above 0 to 1. Default: all. Smaller shares are subsets of
     /// larger ones. For fast trials.
     #[schemars(range(min = 0.0, max = 1.0))]
@@ -93,6 +95,7 @@ impl Default for DataConfig {
             fit: Fit::Crop,
             crop_ratio: 1.0,
             interpolation: Interpolation::Bilinear,
+            test_views: TestViews::None,
             limit: None,
             sampling: Sampling::Shuffle,
             drop_last: false,

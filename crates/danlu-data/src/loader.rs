@@ -14,6 +14,7 @@ use danlu_rng::{Purpose, Stream};
 use crate::resize::fit_image;
 use crate::{
     AugmentConfig, Batch, Cache, DataConfig, DataError, Dataset, Fit, Interpolation, Part, Pixels, Sampling,
+    TestViews,
 };
 
 /// How a [`Loader`] draws, augments and batches.
@@ -37,6 +38,8 @@ pub struct LoaderConfig {
     pub crop_ratio: f64,
     /// Filter of the resize.
     pub interpolation: Interpolation,
+    /// The views that an evaluation averages over; the loader gives the image alone, whoever runs the network makes them.
+    pub test_views: TestViews,
     /// Threads that make batches. 0: one where the images are in memory, else as many as there are cores.
     pub workers: usize,
     /// Batches made ahead. Default 4.
@@ -66,6 +69,7 @@ impl LoaderConfig {
             fit: data.fit,
             crop_ratio: data.crop_ratio,
             interpolation: data.interpolation,
+            test_views: data.test_views,
             workers: 0,
             prefetch: 4,
             cache: data.cache,

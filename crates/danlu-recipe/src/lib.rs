@@ -27,6 +27,7 @@
 //! ```
 
 mod advise;
+mod averaging;
 #[cfg(test)]
 mod bad_values;
 mod check;
@@ -51,6 +52,7 @@ mod train;
 mod write;
 
 pub use advise::{Choice, DataFacts, MachineFacts, advise};
+pub use averaging::{Anneal, SwaConfig};
 pub use diff::{Change, diff};
 pub use error::{Problem, RecipeError};
 pub use finetune::{FinetuneConfig, FrozenNorm, Head};

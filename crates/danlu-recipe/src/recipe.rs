@@ -107,6 +107,15 @@ impl Sections for Recipe {
         nn("loss", self.loss.validate());
         faults.extend(self.finetune.faults());
         faults.extend(self.train.faults());
+        for (key, set) in [("train.ema", self.train.ema.is_some()), ("train.swa", self.train.swa.is_some())] {
+            if set && self.optimizer.rule.evaluates_average() {
+                let message = format!(
+                    "`{key}` is set, expected \"none\" with `optimizer.name = \"{}\"`: a schedule-free optimizer keeps its own average",
+                    self.optimizer.rule.name()
+                );
+                faults.push(Fault { key: key.to_owned(), message, hint: None });
+            }
+        }
         faults
     }
 }

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::averaging::SwaConfig;
 use crate::resolve::Fault;
 
 /// How the training runs (recipe section `train`).
@@ -33,12 +34,17 @@ pub struct TrainConfig {
     /// kept beside the weights. Default none. 0.999 suits some thousand iterations; it smooths the last epochs where
     /// the learning rate does not fall to 0.
     pub ema: Option<f64>,
+    /// Stochastic weight averaging: the mean of the weights at the ends of the last epochs is validated and kept. Default
+    /// none. Often worth some tenths of a percent where the learning rate stays high to the end; not with `ema`, which
+    /// does the same with less to set.
+    pub swa: Option<SwaConfig>,
     /// Stop when the validation metric no longer improves. Default none: with a schedule that falls to 0 the last
     /// epochs are the best ones, and stopping early forgoes them.
     pub early_stopping: Option<EarlyStopping>,
     /// The validation metric whose best epoch is kept as `weights/best.safetensors`. Default `auto`.
     pub select: Select,
-    /// Number format of activations and their gradients; weights, sums and the optimizer stay in f32. Default `f32`.
+    /// Number format of activations and their gradients; weights, sums and the optimizer are in f32, or with `f64` in f64.
+    /// Default `f32`.
     pub precision: Precision,
     /// What computes. Default `cpu`.
     pub device: Device,
@@ -68,6 +74,7 @@ impl Default for TrainConfig {
             accumulate: 1,
             clip_norm: None,
             ema: None,
+            swa: None,
             early_stopping: None,
             select: Select::Auto,
             precision: Precision::F32,
@@ -124,6 +131,8 @@ pub enum Precision {
     F32,
     /// bfloat16, 16 bits with the range of f32: half the memory, faster where the processor multiplies it.
     Bf16,
+    /// 64 bits, weights and optimizer included; with `device = "reference"` only. For comparisons with other programs.
+    F64,
 }
 
 /// What computes.
@@ -199,6 +208,17 @@ impl TrainConfig {
                 "at 0 it is the weights themselves, at 1 it never leaves the start",
             );
         }
+        if self.precision == Precision::F64 && self.device != Device::Reference {
+            fault(
+                "precision",
+                "\"f64\"".to_owned(),
+                "\"f32\" where `train.device` is \"cpu\"",
+                "the fast kernels have no f64; the reference device has",
+            );
+        }
+        if self.ema.is_some() && self.swa.is_some() {
+            fault("swa", "on".to_owned(), "off where `train.ema` is set", "only one average can be kept");
+        }
         if self.early_stopping.as_ref().is_some_and(|stop| !stop.min_delta.is_finite()) {
             fault(
                 "early_stopping.min_delta",
@@ -215,6 +235,7 @@ impl TrainConfig {
                 "larger integers are not exact in every reader of the recipe",
             );
         }
+        faults.extend(self.swa.iter().flat_map(SwaConfig::faults));
         faults
     }
 }

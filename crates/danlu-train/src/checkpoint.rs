@@ -10,6 +10,7 @@ use std::path::Path;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
+use crate::averaging::SwaState;
 use crate::error::TrainError;
 use crate::progress::BestSoFar;
 
@@ -75,6 +76,9 @@ pub(crate) struct Position {
     pub(crate) schedule: serde_json::Value,
     /// The last epoch that counted as an improvement for early stopping.
     pub(crate) improved: Option<BestSoFar>,
+    /// State of stochastic weight averaging, once it has begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) swa: Option<SwaState>,
     /// Lengths of the log files.
     pub(crate) events_offset: u64,
     pub(crate) metrics_offset: u64,
@@ -190,6 +194,7 @@ mod tests {
                 broken: vec![],
                 schedule: serde_json::json!({"x": 1.0 / 3.0}),
                 improved: None,
+                swa: None,
                 events_offset: 7,
                 metrics_offset: 8,
                 rollbacks: 1,

@@ -1,13 +1,15 @@
 //! Metrics of a network on a part of a data set.
 
 use danlu_data::{Batch, ChannelStats, Loader};
-use danlu_nn::{Engine, Images, Input, WeightSet};
+use danlu_nn::{Engine, WeightSet};
 
 use crate::error::TrainError;
 use crate::metrics::Tally;
 use crate::progress::Observer;
+use crate::views::infer_views;
 
-/// Runs the network over everything that `loader` gives, in order and without augmentation.
+/// Runs the network over everything that `loader` gives, in order and without augmentation; with
+/// `data.test_views`, the mean of an image's views.
 pub(crate) fn evaluate(
     engine: &mut Engine,
     set: WeightSet,
@@ -34,10 +36,10 @@ pub(crate) fn evaluate_each(
         for (_, reason) in &batch.skipped {
             observer.warn(&format!("left out of the evaluation: {reason}"));
         }
-        let images = Images::U8 { data: &batch.images, mean: &stats.mean, std: &stats.std };
-        let logits = engine.infer(&Input { images, shape: batch.shape, mix: None }, set)?;
-        tally.add(logits, &batch.labels);
-        each(&batch, logits);
+        let views = loader.config().test_views;
+        let logits = infer_views(engine, set, views, &batch.images, batch.shape, [&stats.mean, &stats.std])?;
+        tally.add(&logits, &batch.labels);
+        each(&batch, &logits);
         observer.validating(done + 1, total);
     }
     Ok(tally)

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use danlu_data::{Batch, ChannelStats, DataConfig, Dataset, Loader, LoaderConfig, Part, TestLedger};
+use danlu_data::{
+    Batch, ChannelStats, DataConfig, Dataset, Loader, LoaderConfig, Part, TestLedger, TestViews,
+};
 use danlu_nn::{Engine, WeightSet};
 use danlu_recipe::{Layer, Recipe, Resolved, resolve};
 use serde::{Deserialize, Serialize};
@@ -52,7 +54,7 @@ impl ImagePrediction {
 }
 
 /// Evaluates a run's best weights on a part of its own data. For the test set the opening is written into the ledger
-/// first.
+/// first. `views` are those of an image that are averaged over; `None`: the recipe's.
 ///
 /// # Errors
 /// [`TrainError::NoSuchPart`], [`TrainError::DataChanged`], or unreadable weights.
@@ -60,12 +62,13 @@ pub fn evaluate_run(
     run: &RunFolder,
     part: Part,
     command: &str,
+    views: Option<TestViews>,
     observer: &mut dyn Observer,
 ) -> Result<Evaluation, TrainError> {
     let info = run.info()?;
     let prepared = prepared_of(run, &info)?;
     let judged = Judged { dataset: prepared.dataset, part, is_test: part == Part::Test };
-    let evaluation = judge(run, &info, &prepared.recipe.recipe, judged, command, observer)?;
+    let evaluation = judge(run, &info, &prepared.recipe.recipe, judged, command, views, observer)?;
     if part == Part::Test {
         crate::doctor::write_test_score(run, &evaluation)?;
     }
@@ -84,6 +87,7 @@ pub fn evaluate_on(
     data: &Path,
     part: Part,
     command: &str,
+    views: Option<TestViews>,
     observer: &mut dyn Observer,
 ) -> Result<Evaluation, TrainError> {
     let info = run.info()?;
@@ -108,7 +112,7 @@ pub fn evaluate_on(
         is_test: part == Part::Test,
         dataset: Arc::new(dataset),
     };
-    judge(run, &info, &recipe.recipe, judged, command, observer)
+    judge(run, &info, &recipe.recipe, judged, command, views, observer)
 }
 
 /// The embedded set, for a network of its classes.
@@ -141,6 +145,7 @@ fn judge(
     recipe: &Recipe,
     Judged { dataset, part, is_test }: Judged,
     command: &str,
+    views: Option<TestViews>,
     observer: &mut dyn Observer,
 ) -> Result<Evaluation, TrainError> {
     if dataset.part(part).is_empty() {
@@ -159,7 +164,8 @@ fn judge(
     // A small set is no reason to refuse a large batch.
     let batch_size = recipe.train.batch_size.min(images);
     let test_fingerprint = dataset.test_fingerprint.clone();
-    let loader = Loader::new(dataset, part, LoaderConfig::evaluate(&recipe.data, size, batch_size))?;
+    let data = DataConfig { test_views: views.unwrap_or(recipe.data.test_views), ..recipe.data.clone() };
+    let loader = Loader::new(dataset, part, LoaderConfig::evaluate(&data, size, batch_size))?;
     let opened = if is_test {
         let ledger = TestLedger::for_fingerprint(&test_fingerprint);
         Some(ledger.record(&run.path().display().to_string(), command, None)?)

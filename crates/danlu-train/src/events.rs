@@ -72,8 +72,8 @@ pub enum Event {
         epoch: usize,
         /// Updates completed.
         iteration: u64,
-        /// A stable name: `early_stop`, `broken_image`, `optimizer_switch`, `rollback`, and `early_warning.` with the name
-        /// of a rule of the doctor.
+        /// A stable name: `early_stop`, `broken_image`, `optimizer_switch`, `rollback`, `flip-changes-class`,
+        /// `rotation-changes-class`, and `early_warning.` with the name of a rule of the doctor.
         kind: String,
         /// The sentence that the user sees.
         message: String,

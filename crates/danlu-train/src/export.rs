@@ -87,6 +87,8 @@ const TOLERANCE: f64 = 1e-4;
 /// written.
 pub fn export_run(run: &RunFolder, options: &ExportOptions) -> Result<Exported, TrainError> {
     let mut model = Predictor::open(run)?;
+    // The network itself is compared, not the mean over views.
+    model.set_test_views(danlu_data::TestViews::None);
     let card = read_model_card(&run.best_weights())?;
     let info = run.info()?;
     let input = model.engine.graph().input();

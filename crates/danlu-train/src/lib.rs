@@ -6,6 +6,7 @@
 //! [`train`] and [`resume`] read top to bottom in `training.rs`. The checkpoint is the commit point of a run: whatever was written after it is
 //! cut back, or written again identically, by a resume.
 
+mod averaging;
 mod checkpoint;
 pub mod doctor;
 mod error;
@@ -30,6 +31,7 @@ mod selection;
 mod session;
 mod suspects;
 mod training;
+mod views;
 
 pub use error::TrainError;
 pub use evaluate_run::{

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
-use danlu_data::{DataConfig, Fit, Interpolation, Pixels, fit_image, load_image, load_image_bytes};
-use danlu_nn::{Engine, EngineConfig, Graph, Images, Input, WeightSet};
+use danlu_data::{
+    DataConfig, Fit, Interpolation, Pixels, TestViews, fit_image, load_image, load_image_bytes,
+};
+use danlu_nn::{Engine, EngineConfig, Graph, WeightSet};
 use danlu_weights::{LoadOptions, Loaded, Resize, identify, match_state_dict, read_state_dict};
 use serde::Serialize;
 
@@ -12,6 +14,7 @@ use crate::finetune::{network_of, targets_of};
 use crate::metrics::softmax;
 use crate::prepare::engine_config;
 use crate::run_folder::RunFolder;
+use crate::views::infer_views;
 
 /// A class and its probability.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -143,6 +146,11 @@ impl Predictor {
         &self.notes
     }
 
+    /// The views of an image that are averaged over, in place of the recipe's `data.test_views`.
+    pub fn set_test_views(&mut self, views: TestViews) {
+        self.data.test_views = views;
+    }
+
     /// The classes, in the order of the network's outputs.
     pub fn classes(&self) -> &[String] {
         &self.classes
@@ -204,12 +212,15 @@ impl Predictor {
 
     /// Logits `[images, classes]` of `images` whole images `[N, H, W, C]`.
     pub(crate) fn logits(&mut self, data: &[u8], images: usize) -> Result<Vec<f32>, TrainError> {
-        let input = Input {
-            images: Images::U8 { data, mean: &self.mean, std: &self.std },
-            shape: [images, self.size[0], self.size[1], self.channels],
-            mix: None,
-        };
-        Ok(self.engine.infer(&input, WeightSet::Live)?.to_vec())
+        let shape = [images, self.size[0], self.size[1], self.channels];
+        infer_views(
+            &mut self.engine,
+            WeightSet::Live,
+            self.data.test_views,
+            data,
+            shape,
+            [&self.mean, &self.std],
+        )
     }
 }
 

@@ -9,6 +9,7 @@ use danlu_recipe::{
     Choice, DataFacts, Device, Layer, Origin, Precision, Preset, Recipe, Resolved, advise, resolve,
 };
 
+use crate::averaging::keeps_average;
 use crate::error::TrainError;
 use crate::finetune::{InitialWeights, Source};
 use crate::progress::Observer;
@@ -236,6 +237,9 @@ impl Prepared {
     pub fn memory(&self) -> Result<MemoryReport, TrainError> {
         let recipe = &self.recipe.recipe;
         let mut engine = Engine::new(self.graph()?, &engine_config(recipe))?;
+        if keeps_average(recipe) {
+            engine.ema_start();
+        }
         let state = danlu_optim::state_bytes(&recipe.optimizer.rule, &engine.param_specs());
         let key = PlanKey::train(recipe.train.batch_size, self.size[0], self.size[1]);
         Ok(engine.memory(&key)?.with_optimizer(state))
@@ -254,7 +258,10 @@ pub(crate) fn engine_config(recipe: &Recipe) -> EngineConfig {
             Device::Cpu => danlu_nn::DeviceKind::Cpu,
             Device::Reference => danlu_nn::DeviceKind::Reference,
         },
-        precision: danlu_nn::Precision::F32,
+        precision: match recipe.train.precision {
+            Precision::F64 => danlu_nn::Precision::F64,
+            Precision::F32 | Precision::Bf16 => danlu_nn::Precision::F32,
+        },
         threads: recipe.train.threads.unwrap_or(0),
         isa: None,
     }
@@ -262,14 +269,9 @@ pub(crate) fn engine_config(recipe: &Recipe) -> EngineConfig {
 
 /// What the schema allows and the trainer cannot do yet is refused by name, never ignored.
 fn refuse_what_is_missing(recipe: &Recipe) -> Result<(), TrainError> {
-    let missing = |key: &str, value: &str, instead: &str| {
-        Err(TrainError::Unsupported { key: key.into(), value: value.into(), instead: instead.into() })
-    };
     if recipe.train.precision == Precision::Bf16 {
-        return missing("train.precision", "bf16", "f32");
-    }
-    if recipe.optimizer.rule.evaluates_average() {
-        return missing("optimizer.name", "schedule-free", "sgd or adamw");
+        let [key, value, instead] = ["train.precision", "bf16", "f32"].map(str::to_owned);
+        return Err(TrainError::Unsupported { key, value, instead });
     }
     Ok(())
 }

@@ -7,10 +7,11 @@ use danlu_data::{ChannelStats, Loader, LoaderConfig, Part};
 use danlu_kernels::Isa;
 use danlu_nn::{Engine, PlanKey, RawTensor as EngineTensor, WeightSet};
 use danlu_optim::{Dtype as OptimDtype, Horizon, Optimizer, Schedule, StateValue};
-use danlu_recipe::{Recipe, Select};
+use danlu_recipe::{Precision, Recipe, Select};
 use danlu_weights::{ModelCard, Resize};
 use safetensors::Dtype;
 
+use crate::averaging::keeps_average;
 use crate::checkpoint::{Checkpoint, Position, RawTensor, Running};
 use crate::doctor::Ward;
 use crate::error::TrainError;
@@ -66,7 +67,8 @@ impl Session {
             engine.load_matching(&initial.state, WeightSet::Live)?;
             finetune::write_origin(run.path(), &initial.origin)?;
         }
-        if recipe.train.ema.is_some() {
+        // Schedule-free and EMA average from the start; SWA begins later.
+        if keeps_average(&recipe) && recipe.train.swa.is_none() {
             engine.ema_start();
         }
         let mut optimizer = optimizer(&recipe, &engine)?;
@@ -122,11 +124,6 @@ impl Session {
         Ok((session, checkpoint.is_some()))
     }
 
-    /// The weights that are evaluated and kept: the moving average where there is one.
-    pub(crate) fn judged_weights(&self) -> WeightSet {
-        if self.engine.has_ema() { WeightSet::Ema } else { WeightSet::Live }
-    }
-
     /// Writes the judged weights with their card.
     pub(crate) fn write_weights(&self, path: &Path) -> Result<(), TrainError> {
         let state = self.engine.state_dict(self.judged_weights())?;
@@ -177,6 +174,7 @@ fn start(fingerprint: &str) -> Position {
         running: Running::default(),
         best: None,
         improved: None,
+        swa: None,
         broken: Vec::new(),
         schedule: serde_json::Value::Null,
         events_offset: 0,
@@ -193,7 +191,10 @@ pub(crate) fn optimizer(recipe: &Recipe, engine: &Engine) -> Result<Optimizer, T
         &finetune::grouping(recipe, engine.graph()),
         &engine.param_specs(),
         Some(&engine.param_depths()),
-        OptimDtype::F32,
+        match recipe.train.precision {
+            Precision::F64 => OptimDtype::F64,
+            Precision::F32 | Precision::Bf16 => OptimDtype::F32,
+        },
     )?)
 }
 

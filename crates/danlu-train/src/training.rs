@@ -222,6 +222,17 @@ impl Session {
         self.event(&Event::Note { epoch, iteration, kind: kind.to_owned(), message })
     }
 
+    /// What the class names say against an augmentation or view that is on.
+    fn warn_of_orientation(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
+        let classes = &self.card.classes;
+        let mut warnings = self.recipe.augment.orientation_warnings(classes);
+        warnings.extend(self.recipe.data.test_views.orientation_warning(classes));
+        for warning in warnings {
+            self.note(warning.name, warning.to_string(), observer)?;
+        }
+        Ok(())
+    }
+
     fn run_to_the_end(
         mut self,
         observer: &mut dyn Observer,
@@ -243,6 +254,7 @@ impl Session {
                 norm_batch: self.norm_batch(),
             })?;
             self.metrics.line(METRICS_HEADER)?;
+            self.warn_of_orientation(observer)?;
             if self.keeps_rollback_point() {
                 // The first epoch can diverge, too.
                 self.write_checkpoint()?;
@@ -408,11 +420,12 @@ impl Session {
         let before = self.evidence_before(group)?;
         self.evidence.spent += looking.elapsed();
         self.optimizer.apply(&self.schedule);
+        self.apply_swa_rates();
         let scale = self.position.rate_scale;
-        let lr: Vec<f64> = self.schedule.lrs().iter().map(|lr| lr * scale).collect();
         if scale != 1.0 {
             self.optimizer.groups_mut().iter_mut().for_each(|group| group.lr *= scale);
         }
+        let lr: Vec<f64> = self.optimizer.groups().iter().map(|group| group.lr).collect();
         let switched = self.optimizer.switch().is_some();
         self.engine.step(&mut self.optimizer)?;
         self.schedule.step_iteration();
@@ -533,6 +546,7 @@ impl Session {
     fn finish_epoch(&mut self, clock: &mut Clock, observer: &mut dyn Observer) -> Result<(), TrainError> {
         let lr = self.optimizer.groups().iter().map(|group| group.lr).collect::<Vec<f64>>();
         let begun = Instant::now();
+        self.average_weights()?;
         let set = self.judged_weights();
         let val = evaluate(&mut self.engine, set, &self.val, &self.stats, observer)?.metrics();
         clock.validation = begun.elapsed();
@@ -626,7 +640,7 @@ impl Clock {
     }
 }
 
-fn input_of<'a>(batch: &'a Batch, stats: &'a danlu_data::ChannelStats) -> Input<'a> {
+pub(crate) fn input_of<'a>(batch: &'a Batch, stats: &'a danlu_data::ChannelStats) -> Input<'a> {
     Input {
         images: Images::U8 { data: &batch.images, mean: &stats.mean, std: &stats.std },
         shape: batch.shape,

@@ -109,6 +109,14 @@ fn nice_step(span: f64, count: usize) -> f64 {
     let nice = match lead {
         l if l < 1.42 => 1.0,
         l if l < 2.24 => 2.0,
+        // Epochs and other counts have no halves.
+        l if l < 3.54 && power == 1.0 => {
+            if l < 2.5 {
+                2.0
+            } else {
+                5.0
+            }
+        }
         l if l < 3.54 => 2.5,
         l if l < 7.08 => 5.0,
         _ => 10.0,
@@ -203,7 +211,7 @@ pub fn number(v: f64) -> String {
     if a == 0.0 {
         return "0".to_owned();
     }
-    if !(1e-3..1e15).contains(&a) {
+    if !(1e-3..1e13).contains(&a) {
         return scientific(v, 2);
     }
     let (scaled, unit) = if a >= 1e10 {
@@ -251,6 +259,8 @@ mod tests {
         );
         let s = Scale::new(Kind::Linear, 0.0, 234_000.0, 0.0, 100.0);
         assert_eq!(labels(&s, 5), ["0", "50k", "100k", "150k", "200k"]);
+        let s = Scale::new(Kind::Linear, 0.0, 30.0, 0.0, 100.0);
+        assert_eq!(labels(&s, 12), ["0", "5", "10", "15", "20", "25", "30"]);
         let s = Scale::new(Kind::Linear, -0.31, 0.29, 0.0, 100.0);
         assert_eq!(labels(&s, 6), ["-0.3", "-0.2", "-0.1", "0", "0.1", "0.2"]);
     }
@@ -305,6 +315,7 @@ mod tests {
             (12_345.0, "12.35k"),
             (11_170_000.0, "11.17M"),
             (100.0, "100"),
+            (1e14, "1e14"),
             (-3.5, "-3.5"),
             (f64::NAN, "nan"),
         ];

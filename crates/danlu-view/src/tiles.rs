@@ -74,11 +74,19 @@ pub fn contact_sheet(title: &str, tiles: &[Tile], size: f64, look: &Look) -> Svg
             let mut base = y + tallest + 14.0;
             for (text, ink) in [(&t.caption, Ink::Text), (&t.note, Ink::Muted)] {
                 if !text.is_empty() {
-                    svg.text(
-                        x + cell / 2.0,
-                        base,
-                        Label::new(fit(text, SMALL, cell + 4.0)).size(SMALL).ink(ink).middle(),
-                    );
+                    let whole = fit(text, SMALL, cell + 4.0);
+                    if whole == *text {
+                        svg.text(x + cell / 2.0, base, Label::new(whole).size(SMALL).ink(ink).middle());
+                    } else {
+                        // A long text goes on below the neighbours that have none.
+                        let bare = |t: &&Tile| t.caption.is_empty() && t.note.is_empty();
+                        let room = row[i + 1..].iter().take_while(bare).count() as f64 * (cell + gap);
+                        svg.text(
+                            x,
+                            base,
+                            Label::new(fit(text, SMALL, cell + 4.0 + room)).size(SMALL).ink(ink),
+                        );
+                    }
                     base += 14.0;
                 }
             }

@@ -18,12 +18,25 @@ fn name(run: &RunFolder) -> String {
 pub fn of_runs(runs: &[RunFolder]) -> Result<Curves, TrainError> {
     let panel = |title: &str| Panel { title: title.to_owned(), ..Panel::default() };
     let mut panels = vec![panel("loss (nats)"), panel("top-1 (%)"), panel("learning rate")];
-    let mut marks = Vec::new();
+    let (mut marks, mut switches) = (Vec::new(), Vec::new());
     for run in runs {
         let prefix = if runs.len() > 1 { format!("{} ", name(run)) } else { String::new() };
+        let mut an_epoch = 1.0;
         let mut lines: [Vec<(f64, f64)>; 5] = Default::default();
         for event in read_events(&run.events())? {
-            let Event::Epoch(epoch) = event else { continue };
+            let epoch = match event {
+                Event::Start { iterations_per_epoch, .. } => {
+                    an_epoch = iterations_per_epoch.max(1) as f64;
+                    continue;
+                }
+                Event::Note { kind, iteration, .. } if kind == "optimizer_switch" => {
+                    let (x, label) = (iteration as f64 / an_epoch, format!("{prefix}SGD from here"));
+                    switches.push(curves::Event { x, label, warning: false });
+                    continue;
+                }
+                Event::Epoch(epoch) => epoch,
+                _ => continue,
+            };
             let x = epoch.epoch as f64;
             lines[0].push((x, epoch.train_loss));
             lines[1].push((x, epoch.val.loss));
@@ -40,5 +53,6 @@ pub fn of_runs(runs: &[RunFolder]) -> Result<Curves, TrainError> {
             panels[to].curves.push(Curve { name: format!("{prefix}{what}"), points, ..Curve::default() });
         }
     }
+    marks.append(&mut switches);
     Ok(Curves { x_title: "epoch".to_owned(), panels, events: marks, ..Curves::default() })
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
-use danlu::data::Part;
+use danlu::data::{Part, TestViews};
 use danlu::train::{Evaluation, RunFolder, evaluate_on, evaluate_run, keep_evaluation};
 use danlu::view::Lang;
 
@@ -17,6 +17,9 @@ pub(crate) struct EvaluateArgs {
     /// Another data set with the same classes (or some of them), prepared as the run's own. One without parts is
     /// judged as a whole. Default: the run's own data
     data: Option<PathBuf>,
+    /// Views of an image to average over: none, mirror or mirror_shift; by default the recipe's `data.test_views`
+    #[arg(long, visible_alias = "tta", value_name = "VIEWS", value_parser = crate::test_views::parse)]
+    test_views: Option<TestViews>,
     /// Print the metrics as JSON
     #[arg(long)]
     json: bool,
@@ -34,8 +37,8 @@ fn evaluate(args: &EvaluateArgs, part: Part, command: &str) -> anyhow::Result<()
     let run = RunFolder::open(&args.run)?;
     let mut terminal = Terminal::new(false);
     let evaluation = match &args.data {
-        Some(data) => evaluate_on(&run, data, part, command, &mut terminal)?,
-        None => evaluate_run(&run, part, command, &mut terminal)?,
+        Some(data) => evaluate_on(&run, data, part, command, args.test_views, &mut terminal)?,
+        None => evaluate_run(&run, part, command, args.test_views, &mut terminal)?,
     };
     // The report tells how the run did on its own test set.
     if part == Part::Test && args.data.is_none() {

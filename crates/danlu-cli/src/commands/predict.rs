@@ -4,7 +4,7 @@ use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use danlu::data::Pixels;
+use danlu::data::{Pixels, TestViews};
 use danlu::train::{Prediction, Predictor, TrainError};
 
 #[derive(Debug, Args)]
@@ -23,6 +23,9 @@ pub(crate) struct PredictArgs {
     /// Images that are looked at together; the answers do not depend on it
     #[arg(long, value_name = "N", default_value_t = 16)]
     batch_size: usize,
+    /// Views of an image to average over: none, mirror or mirror_shift; by default the recipe's `data.test_views`
+    #[arg(long, visible_alias = "tta", value_name = "VIEWS", value_parser = crate::test_views::parse)]
+    test_views: Option<TestViews>,
     /// One JSON object a line and image
     #[arg(long)]
     json: bool,
@@ -33,6 +36,9 @@ pub(crate) struct PredictArgs {
 
 pub(crate) fn run(args: PredictArgs) -> anyhow::Result<()> {
     let mut predictor = Predictor::load(&args.model)?;
+    if let Some(views) = args.test_views {
+        predictor.set_test_views(views);
+    }
     predictor.notes().iter().for_each(|note| eprintln!("note: {note}"));
     let mut output = Output { args: &args, failed: None };
     if args.csv {

@@ -37,7 +37,7 @@ pub(crate) fn run(args: ReportArgs) -> anyhow::Result<()> {
         None => match kept_evaluation(&run, Part::Val)? {
             Some(val) => val,
             None => {
-                let val = evaluate_run(&run, Part::Val, "report", &mut Terminal::new(false))?;
+                let val = evaluate_run(&run, Part::Val, "report", None, &mut Terminal::new(false))?;
                 keep_evaluation(&run, Part::Val, &val)?;
                 val
             }

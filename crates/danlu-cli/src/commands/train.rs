@@ -84,7 +84,7 @@ pub(crate) fn conclude(
     terminal: &mut Terminal,
 ) -> anyhow::Result<()> {
     let part = if test { Part::Test } else { Part::Val };
-    let evaluation = evaluate_run(run, part, "train --final", terminal)?;
+    let evaluation = evaluate_run(run, part, "train --final", None, terminal)?;
     keep_evaluation(run, part, &evaluation)?;
     let report = danlu::report::write(run, Some(&evaluation), Lang::En)?;
     danlu::pictures::write_pictures(run, Some(&evaluation), &Look::default())?;

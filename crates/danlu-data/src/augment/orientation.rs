@@ -1,7 +1,7 @@
 //! What class names say about flips and turns: digits and letters must not be mirrored, and classes that bear a direction
 //! not turned.
 
-use super::AugmentConfig;
+use super::{AugmentConfig, TestViews};
 
 /// An augmentation that may change the class of an image, as far as the class names tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,6 +122,14 @@ impl AugmentConfig {
     }
 }
 
+impl TestViews {
+    /// A warning where the views mirror and the class names speak against it.
+    pub fn orientation_warning(self, classes: &[String]) -> Option<OrientationWarning> {
+        let reason = flip_keeps_class(classes).err().filter(|_| self != TestViews::None)?;
+        Some(OrientationWarning { name: "flip-changes-class", key: "data.test_views", reason })
+    }
+}
+
 /// Whether more than half of the classes are single signs or numbers: an odd class among objects (`other`, a model called
 /// `7`) does not make an alphabet.
 fn signs(classes: &[String]) -> bool {
@@ -181,5 +189,9 @@ mod tests {
         assert_eq!(keys(&["0", "6", "9"]), ["augment.horizontal_flip", "augment.rotate90"]);
         assert_eq!(keys(&["arrow up", "arrow down"]), ["augment.rotate90"]);
         assert!(keys(&["cat", "dog"]).is_empty());
+        let views =
+            |views: TestViews| views.orientation_warning(&names(&["0", "1"])).map(|warning| warning.key);
+        assert_eq!(views(TestViews::Mirror), Some("data.test_views"));
+        assert_eq!(views(TestViews::None), None);
     }
 }

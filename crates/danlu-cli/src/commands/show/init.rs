@@ -91,8 +91,7 @@ pub(super) fn run(args: InitArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     let rows: Vec<Vec<String>> = results.iter().map(|(name, layers)| summary(name, layers)).collect();
-    let head =
-        ["weights", "first layer std", "last layer std", "last / first", "mean of the last", "dead, most"];
+    let head = ["weights", "std of layer 1", "of the last", "ratio", "last mean", "most dead"];
     write!(out, "{}", table(&head, &rows, term()))?;
     writeln!(
         out,

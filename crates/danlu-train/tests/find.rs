@@ -11,7 +11,7 @@ fn prepared(more: &str) -> Prepared {
 
 fn prepared_with(batch_size: &str, lr: &str, more: &str) -> Prepared {
     let recipe = format!(
-        "data.limit = 0.1\nnetwork = {{ name = \"small\", width = 8 }}\ntrain = {{ epochs = 2, batch_size = {batch_size} }}\n\
+        "data.limit = 0.1\nnetwork = {{ name = \"small\", width = 8 }}\ntrain.epochs = 2\ntrain.batch_size = {batch_size}\n\
          optimizer = {{ name = \"sgd\", lr = {lr}, momentum = 0.9 }}\nschedule.name = \"constant\"\n{more}"
     );
     let layers = vec![Layer::from_toml(&recipe, "test").expect("parses")];

@@ -25,10 +25,10 @@ pub fn write(run: &RunFolder, evaluation: Option<&Evaluation>, lang: Lang) -> Re
     write_to(run, evaluation, lang, &run.report())
 }
 
-/// [`write`] into another file.
+/// [`write()`] into another file.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_to(
     run: &RunFolder,
     evaluation: Option<&Evaluation>,

@@ -268,6 +268,27 @@ fn imagenet_weights_come_from_the_cache_or_say_what_to_do_without_a_network() {
         assert!(text.contains(expected), "{text}");
     }
     assert!(!folder.join("runs").exists(), "no run is begun");
+    // A mirror that answers with a page of its own: the download is told, and its bytes are not used.
+    let mirror = std::net::TcpListener::bind("127.0.0.1:0").expect("listens");
+    let address = format!("http://{}", mirror.local_addr().expect("has an address"));
+    let server = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let (mut stream, _) = mirror.accept().expect("is asked");
+        let mut request = [0; 4096];
+        let read = stream.read(&mut request).expect("reads");
+        assert!(request[..read].starts_with(b"GET /vgg11-8a719046.pth "));
+        let page = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nlogin";
+        stream.write_all(page).expect("answers");
+    });
+    let output = train(&["--weights", "imagenet", "--network", "vgg11"])
+        .env("DANLU_WEIGHTS_MIRROR", &address)
+        .assert()
+        .code(1);
+    server.join().expect("served");
+    let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    for expected in ["downloading http://", "its SHA-256 is", "expected 8a719046"] {
+        assert!(text.contains(expected), "{text}");
+    }
     let output = train(&["--weights", "imagenet", "--network", "small"]).assert().code(2);
     let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
     assert!(

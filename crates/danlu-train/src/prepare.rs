@@ -66,7 +66,7 @@ impl Prepared {
         Self::observed(request, &mut crate::progress::Silent)
     }
 
-    /// As [`new`](Prepared::new), with an observer that hears what the finders try where something is `"auto"`.
+    /// As [`new`](Prepared::new), with an observer that hears of a download, and what the finders try where something is `"auto"`.
     ///
     /// # Errors
     /// As [`new`](Prepared::new).
@@ -75,7 +75,7 @@ impl Prepared {
         let asked: Resolved<Recipe> = resolve(&request.layers)?;
         let dataset = open_data(&request.data, &asked.recipe.data)?;
         let network = Source::imagenet_network(&asked.recipe, &request.layers);
-        let weights = Source::of(&asked.recipe, network, &mut |_| {})?;
+        let weights = Source::of(&asked.recipe, network, &mut |line| observer.say(line))?;
         let mut given: Vec<Layer> = weights.iter().map(|weights| weights.network(&request.layers)).collect();
         given.extend(request.layers.iter().cloned());
         let advice = advise(&data_facts(&dataset), &crate::machine::machine_facts()?, request.preset, &given);

@@ -150,7 +150,7 @@ pub(crate) fn conclude(
 }
 
 fn dry_run(request: &TrainRequest) -> anyhow::Result<()> {
-    let prepared = Prepared::new(request)?;
+    let prepared = Prepared::observed(request, &mut Terminal::new(false))?;
     let mut out = std::io::stdout().lock();
     for line in &prepared.dataset.found {
         writeln!(out, "# {line}")?;

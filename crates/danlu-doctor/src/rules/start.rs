@@ -16,6 +16,24 @@ const LOUD_LOSS: f64 = 2.0;
 
 const GLOROT_HE: &str = "Glorot and Bengio 2010; He et al. 2015, arXiv 1502.01852: the variance must stay the same from layer to layer";
 
+/// What a training that begins badly looks like, whichever way the weights are wrong.
+const BAD_START: &[&str] = &[
+    "batch_too_large",
+    "dead_relus",
+    "dies_at_first_decay",
+    "far_too_high_lr",
+    "high_lr",
+    "imbalance",
+    "low_lr",
+    "no_decay",
+    "noisy_gradients",
+    "plateau",
+    "too_long",
+    "too_short",
+    "underfitting",
+    "weight_decay_too_strong",
+];
+
 pub(crate) const VANISHING: Rule = Rule {
     name: "vanishing_activations",
     title: "the initial weights are too small: activations vanish from layer to layer",
@@ -25,22 +43,7 @@ pub(crate) const VANISHING: Rule = Rule {
         what: "spread of a layer's output over the largest before it, at most",
         value: VANISHED,
     }],
-    explains: &[
-        "low_lr",
-        "underfitting",
-        "plateau",
-        "too_short",
-        "too_long",
-        "no_decay",
-        "dead_relus",
-        "noisy_gradients",
-        "batch_too_large",
-        "weight_decay_too_strong",
-        "high_lr",
-        "far_too_high_lr",
-        "imbalance",
-        "dies_at_first_decay",
-    ],
+    explains: BAD_START,
     check: vanishing,
 };
 
@@ -53,22 +56,7 @@ pub(crate) const EXPLODING: Rule = Rule {
         Threshold { what: "spread of a layer's output at the start, at least", value: EXPLODED },
         Threshold { what: "times the loss of guessing, had by the first update", value: LOUD_LOSS },
     ],
-    explains: &[
-        "far_too_high_lr",
-        "low_lr",
-        "high_lr",
-        "underfitting",
-        "plateau",
-        "too_short",
-        "too_long",
-        "no_decay",
-        "dead_relus",
-        "noisy_gradients",
-        "batch_too_large",
-        "weight_decay_too_strong",
-        "dies_at_first_decay",
-        "imbalance",
-    ],
+    explains: BAD_START,
     check: exploding,
 };
 

@@ -8,12 +8,13 @@ use clap::Args;
 use danlu::data::{Batch, Loader, LoaderConfig, Part};
 use danlu::nn::init::{InitConfig, InitMethod};
 use danlu::nn::{Engine, EngineConfig, Graph, Images, Input, NetworkConfig, NodeId, WeightSet};
-use danlu::train::{Prepared, TrainError};
+use danlu::train::{Observer, Prepared, TrainError};
 use danlu::view::terminal::table;
 use danlu::view::{Bitmap, ColorMap, LayerStats, Look, Svg, init_comparison, layer_stats};
 
 use super::output::{picture_path, request, term, write_picture};
 use crate::recipe_args::RecipeArgs;
+use crate::terminal::Terminal;
 
 #[derive(Debug, Args)]
 #[command(
@@ -78,7 +79,10 @@ pub(super) fn run(args: InitArgs) -> anyhow::Result<()> {
     let one = one_convolution(&prepared)?;
     let mut results: Vec<(&str, Vec<LayerRow>)> = Vec::new();
     let mut outputs = Vec::new();
+    let mut terminal = Terminal::new(args.json);
     for (name, method) in methods()? {
+        // The orthogonal one of a VGG's 25088x4096 weights alone takes many minutes.
+        terminal.say(&format!("{name}: through {} as initialised", recipe.network.name()));
         let layers = through(&graph, &prepared, &batch, &method)?;
         outputs.push((name.to_owned(), feature_maps(&one, &prepared, &batch, &method)?));
         results.push((name, layers));

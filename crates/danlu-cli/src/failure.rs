@@ -31,6 +31,8 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
         (error.hint(), code)
     } else if let Some(error) = error.downcast_ref::<WeightsError>() {
         (error.hint(), if error.is_write_error() { 1 } else { 2 })
+    } else if let Some(error) = error.downcast_ref::<danlu_web::WebError>() {
+        (error.hint(), if error.is_request_error() { 2 } else { 1 })
     } else if error.is::<Differs>() {
         // `danlu weights diff`, as `diff`: the answer is on stdout.
         return ExitCode::FAILURE;

@@ -1,6 +1,9 @@
 //! Looking at a run with the real binary: weights, activations, pictures, report, TensorBoard's files.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
 use std::sync::OnceLock;
 
 use assert_cmd::Command;
@@ -212,4 +215,207 @@ fn copy(from: &Path, to: &Path) {
             std::fs::copy(entry.path(), target).expect("copies");
         }
     }
+}
+
+/// `danlu serve` that ends with the test.
+struct Dashboard {
+    child: Child,
+    address: String,
+}
+
+impl Drop for Dashboard {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Dashboard {
+    fn start(folder: &Path, args: &[&str]) -> Self {
+        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_danlu"))
+            .current_dir(folder)
+            .args(["serve", "runs", "--port", "0"])
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("is piped"))
+            .read_line(&mut line)
+            .expect("prints its address");
+        let address =
+            line.trim().trim_start_matches("http://").split('/').next().expect("an address").to_owned();
+        Dashboard { child, address }
+    }
+
+    /// The status, the head and the body of an answer.
+    fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
+        let mut stream = TcpStream::connect(&self.address).expect("connects");
+        let host =
+            if headers.contains("Host:") { String::new() } else { format!("Host: {}\r\n", self.address) };
+        let length = body.len();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\n{host}{headers}Connection: close\r\nContent-Length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).expect("asks");
+        // A server that refuses a large body may hang up before it has read all of it.
+        let _ = stream.write_all(body);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
+        let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+        (status, head, answer[end + 4..].to_vec())
+    }
+
+    fn get(&self, path: &str) -> (u16, String) {
+        let (status, _, body) = self.ask("GET", path, "", b"");
+        (status, String::from_utf8_lossy(&body).into_owned())
+    }
+}
+
+#[test]
+fn the_dashboard_lists_shows_compares_and_predicts() {
+    let folder = trained();
+    let server = Dashboard::start(&folder, &[]);
+    let (status, page) = server.get("/");
+    assert!(
+        status == 200 && page.contains("<a href=\"/runs/a\">a</a>") && page.contains("finished"),
+        "{page}"
+    );
+    let (status, page) = server.get("/runs/a");
+    assert!(status == 200 && page.contains("<svg") && page.contains("Try an image"), "{page}");
+    let (status, page) = server.get("/compare?run=a&run=a");
+    assert!(status == 200 && page.contains("The same."), "{page}");
+    for (path, holds) in [
+        ("/runs/a/report.html", "id=\"result\""),
+        ("/runs/a/pictures/grad-cam.svg", "<svg"),
+        ("/runs/a/metrics.csv", "epoch,iteration"),
+        ("/runs/a/recipe.toml", "[train]"),
+        ("/assets/app.js", "EventSource"),
+        ("/assets/app.css", ".drop"),
+        ("/api/runs", "\"name\":\"a\""),
+        ("/api/runs/a", "\"epochs\":["),
+        ("/api/compare?run=a", "recipe_changes_from_the_first"),
+    ] {
+        let (status, body) = server.get(path);
+        assert!(status == 200 && body.contains(holds), "{path}: {status} {}", &body[..body.len().min(400)]);
+    }
+
+    let image = std::fs::read(folder.join("photos/below/3.png")).expect("reads");
+    let (status, _, body) = server.ask("POST", "/runs/a/predict", "", &image);
+    let answer: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+    assert_eq!((status, &answer["predictions"][0]["class"]), (200, &"below".into()));
+    assert!(answer["grad_cam"]["image"].as_str().expect("an address").starts_with("data:image/png;base64,"));
+    let (status, _, body) = server.ask("POST", "/runs/a/predict", "", b"no image");
+    assert_eq!(status, 422, "{}", String::from_utf8_lossy(&body));
+    assert_eq!(server.ask("POST", "/runs/a/predict", "", &vec![0; 21 << 20]).0, 413);
+    // Nothing trains here that could be stopped.
+    assert_eq!(server.ask("POST", "/runs/a/stop", "", b"").0, 409);
+    assert!(!folder.join("runs/a/stop").exists());
+
+    // The description names paths that are there.
+    let (_, text) = server.get("/api/openapi.json");
+    let api: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    for (path, methods) in api["paths"].as_object().expect("paths") {
+        if methods.get("get").is_some() && !path.ends_with("/live") {
+            let query = if path.ends_with("/compare") { "?run=a" } else { "" };
+            assert_eq!(server.get(&format!("{}{query}", path.replace("{run}", "a"))).0, 200, "{path}");
+        }
+    }
+}
+
+#[test]
+fn the_dashboard_tells_a_training_as_it_goes_and_stops_it() {
+    let folder = trained();
+    let mut training = std::process::Command::new(env!("CARGO_BIN_EXE_danlu"))
+        .current_dir(&folder)
+        .env("DANLU_HOME", folder.join("home"))
+        .args(["train", "photos", "--network", "small", "--name", "long", "--epochs", "100000", "--quiet"])
+        .args(["--batch-size", "16", "--set", "network.width=8"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("starts");
+    let server = Dashboard::start(&folder, &[]);
+    let epoch = || {
+        let value: serde_json::Value = serde_json::from_str(&server.get("/api/runs/long").1).expect("JSON");
+        value["run"]["epoch"].as_u64().unwrap_or(0)
+    };
+    for _ in 0..600 {
+        if epoch() > 0 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let mut stream = TcpStream::connect(&server.address).expect("connects");
+    let head = format!("GET /runs/long/live HTTP/1.1\r\nHost: {}\r\n\r\n", server.address);
+    stream.write_all(head.as_bytes()).expect("asks");
+    let epochs: Vec<u64> = BufReader::new(stream)
+        .lines()
+        .map_while(Result::ok)
+        .filter_map(|line| line.strip_prefix("data: ").map(str::to_owned))
+        .map(|data| serde_json::from_str::<serde_json::Value>(&data).expect("JSON"))
+        .map(|row| {
+            assert_eq!(row["status"], "training", "{row}");
+            row["epoch"].as_u64().expect("a number")
+        })
+        .take(3)
+        .collect();
+    assert!(epochs.len() == 3 && epochs[0] < epochs[2], "it moves: {epochs:?}");
+
+    // Another site's page must not be able to stop it; the dashboard's own is.
+    let foreign = "Origin: http://evil.example\r\n";
+    assert_eq!(server.ask("POST", "/runs/long/stop", foreign, b"").0, 403);
+    assert_eq!(server.ask("POST", "/runs/long/stop", "", b"").0, 200);
+    let status = training.wait().expect("ends");
+    assert_eq!(status.code(), Some(130), "as by Ctrl-C");
+    let (_, body) = server.get("/api/runs/long");
+    assert!(body.contains("\"status\":\"stopped\""), "{body}");
+}
+
+#[test]
+fn the_dashboard_serves_nothing_else_and_nobody_else() {
+    let folder = trained();
+    std::fs::write(folder.join("secret.txt"), "secret").expect("writes");
+    let link = folder.join("runs/a/pictures/leak.svg");
+    if !link.exists() {
+        std::os::unix::fs::symlink(folder.join("secret.txt"), &link).expect("links");
+    }
+    let server = Dashboard::start(&folder, &[]);
+    for path in [
+        "/runs/../secret.txt",
+        "/runs/..%2fphotos",
+        "/runs/%2e%2e",
+        "/runs/a/..%2f..%2fsecret.txt",
+        "/runs/a/pictures/..%2frecipe.toml",
+        "/runs/a/pictures/leak.svg",
+        "/runs/a/checkpoint/state.safetensors",
+        "/runs/nothing",
+        "/etc/passwd",
+    ] {
+        let (status, body) = server.get(path);
+        assert!(
+            status == 404 && !body.contains("secret\n") && !body.contains("root:"),
+            "{path}: {status} {body}"
+        );
+    }
+    // A name that was made to point at this machine gives itself away.
+    assert_eq!(server.ask("GET", "/", "Host: evil.example\r\n", b"").0, 403);
+    let (_, head, _) = server.ask("GET", "/", "", b"");
+    assert!(head.to_lowercase().contains("content-security-policy: default-src 'none'"), "{head}");
+
+    // Beyond loopback only with a token, and a token is wanted of everyone.
+    danlu(&folder).args(["serve", "runs", "--host", "0.0.0.0", "--port", "0"]).assert().code(2);
+    danlu(&folder).args(["serve", "runs", "--host", "0.0.0.0", "--token", "short"]).assert().code(2);
+    danlu(&folder).args(["serve", "nowhere"]).assert().code(2);
+    let token = "0123456789abcdef";
+    let server = Dashboard::start(&folder, &["--token", token]);
+    assert_eq!(server.get("/").0, 401);
+    assert_eq!(server.get("/?token=0123456789abcdeX").0, 401);
+    let (status, head, _) = server.ask("GET", &format!("/?token={token}"), "", b"");
+    assert!(status == 303 && head.contains("HttpOnly") && head.contains("SameSite=Strict"), "{head}");
+    assert_eq!(server.ask("GET", "/", &format!("Cookie: danlu_token={token}\r\n"), b"").0, 200);
+    assert_eq!(server.ask("GET", "/api/runs", &format!("Authorization: Bearer {token}\r\n"), b"").0, 200);
 }

@@ -10,6 +10,7 @@ mod find;
 mod predict;
 mod report;
 mod resume;
+mod serve;
 mod show;
 mod split;
 mod train;
@@ -56,6 +57,8 @@ pub(crate) enum Command {
     Report(report::ReportArgs),
     /// Look at things: `danlu show network resnet18`
     Show(show::ShowArgs),
+    /// Runs in the browser: live curves, comparison, recipes, an image to try; and as JSON
+    Serve(serve::ServeArgs),
     /// The project's own measurements: `danlu bench step --network resnet18`
     Bench(Box<bench::BenchArgs>),
 }
@@ -79,6 +82,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
         Command::Weights(args) => weights::run(args),
         Command::Report(args) => report::run(args),
         Command::Show(args) => show::run(args),
+        Command::Serve(args) => serve::run(args),
         Command::Bench(args) => bench::run(*args),
     }
 }

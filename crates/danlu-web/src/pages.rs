@@ -291,7 +291,7 @@ pub(crate) async fn compare(
         );
         let first = runs.first().map(|(name, _)| escape(name)).unwrap_or_default();
         for (name, changes) in recipe_diffs(&runs)? {
-            let _ = write!(body, "<section><h2>Recipe: {first} → {}</h2>\n", escape(&name));
+            let _ = writeln!(body, "<section><h2>Recipe: {first} → {}</h2>", escape(&name));
             if changes.is_empty() {
                 body += "<p>The same.</p>";
             } else {

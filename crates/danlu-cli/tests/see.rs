@@ -205,6 +205,12 @@ fn tensorboards_file_holds_every_update_once_after_a_resume_too() {
     assert_eq!(records(&event_file("killed")), whole, "started over: cut back to nothing and written again");
 }
 
+fn copy_once(from: &Path, to: &Path) {
+    if !to.exists() {
+        copy(from, to);
+    }
+}
+
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir(to).expect("creates");
     for entry in std::fs::read_dir(from).expect("lists").flatten() {
@@ -232,9 +238,13 @@ impl Drop for Dashboard {
 
 impl Dashboard {
     fn start(folder: &Path, args: &[&str]) -> Self {
+        Dashboard::of(folder, "runs", args)
+    }
+
+    fn of(folder: &Path, runs: &str, args: &[&str]) -> Self {
         let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_danlu"))
             .current_dir(folder)
-            .args(["serve", "runs", "--port", "0"])
+            .args(["serve", runs, "--port", "0"])
             .args(args)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -286,8 +296,30 @@ fn the_dashboard_lists_shows_compares_and_predicts() {
     );
     let (status, page) = server.get("/runs/a");
     assert!(status == 200 && page.contains("<svg") && page.contains("Try an image"), "{page}");
-    let (status, page) = server.get("/compare?run=a&run=a");
-    assert!(status == 200 && page.contains("The same."), "{page}");
+    assert!(page.contains("id=\"doctor\"") && page.contains("value=\"weights stem.conv\""), "{page}");
+    copy_once(&folder.join("runs/a"), &folder.join("runs/b"));
+    let recipe = std::fs::read_to_string(folder.join("runs/b/recipe.toml")).expect("reads");
+    let other = recipe.replace("lr = 0.05", "lr = 0.25");
+    assert_ne!(recipe, other);
+    std::fs::write(folder.join("runs/b/recipe.toml"), other).expect("writes");
+    let (status, page) = server.get("/compare?run=a&run=b");
+    assert!(
+        status == 200
+            && page.contains("<th scope=\"row\">optimizer.lr</th><td>0.05</td><td><b>0.25</b></td>"),
+        "{page}"
+    );
+    for what in ["updates", "memory", "weights%20stem.conv"] {
+        let (status, body) = server.get(&format!("/runs/a/draw?what={what}&width=400"));
+        assert!(status == 200 && body.contains("</svg>"), "{what}: {status} {body}");
+    }
+    assert_eq!(server.get("/runs/a/draw?what=everything").0, 400);
+    // A person is told in a page, a program in JSON.
+    let (status, _, body) = server.ask("GET", "/runs/nothing", "Accept: text/html\r\n", b"");
+    let page = String::from_utf8_lossy(&body).into_owned();
+    assert!(
+        status == 404 && page.contains("<h1>Not Found</h1>") && page.contains("there is no run"),
+        "{page}"
+    );
     for (path, holds) in [
         ("/runs/a/report.html", "id=\"result\""),
         ("/runs/a/pictures/grad-cam.svg", "<svg"),
@@ -298,6 +330,8 @@ fn the_dashboard_lists_shows_compares_and_predicts() {
         ("/api/runs", "\"name\":\"a\""),
         ("/api/runs/a", "\"epochs\":["),
         ("/api/compare?run=a", "recipe_changes_from_the_first"),
+        ("/api/runs?changed_since=99999999999", "\"runs\":[]"),
+        ("/api/runs/a/findings", "\"findings\":["),
     ] {
         let (status, body) = server.get(path);
         assert!(status == 200 && body.contains(holds), "{path}: {status} {}", &body[..body.len().min(400)]);
@@ -308,6 +342,9 @@ fn the_dashboard_lists_shows_compares_and_predicts() {
     let answer: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
     assert_eq!((status, &answer["predictions"][0]["class"]), (200, &"below".into()));
     assert!(answer["grad_cam"]["image"].as_str().expect("an address").starts_with("data:image/png;base64,"));
+    let (_, _, body) = server.ask("POST", "/runs/a/predict?maps=true", "", &image);
+    let answer: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+    assert!(answer["feature_maps"].as_str().expect("a picture").contains("</svg>"));
     let (status, _, body) = server.ask("POST", "/runs/a/predict", "", b"no image");
     assert_eq!(status, 422, "{}", String::from_utf8_lossy(&body));
     assert_eq!(server.ask("POST", "/runs/a/predict", "", &vec![0; 21 << 20]).0, 413);
@@ -319,11 +356,51 @@ fn the_dashboard_lists_shows_compares_and_predicts() {
     let (_, text) = server.get("/api/openapi.json");
     let api: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     for (path, methods) in api["paths"].as_object().expect("paths") {
-        if methods.get("get").is_some() && !path.ends_with("/live") {
-            let query = if path.ends_with("/compare") { "?run=a" } else { "" };
+        if methods.get("get").is_some() && !path.ends_with("/live") && !path.contains("{study}") {
+            let query = match path.rsplit('/').next() {
+                Some("compare") => "?run=a",
+                Some("draw") => "?what=memory",
+                _ => "",
+            };
             assert_eq!(server.get(&format!("{}{query}", path.replace("{run}", "a"))).0, 200, "{path}");
         }
     }
+}
+
+#[test]
+fn a_study_is_shown_with_its_trials_and_what_mattered() {
+    let folder = trained();
+    let space = "[network]\nname = \"small\"\nwidth = 8\n[train]\nepochs = 2\nbatch_size = 16\n[optimizer]\nname = \"sgd\"\n\
+                 lr = { log = [1e-3, 1.0] }\nmomentum = { float = [0.0, 0.95] }\n";
+    std::fs::write(folder.join("space.toml"), space).expect("writes");
+    danlu(&folder)
+        .args(["tune", "space.toml", "photos", "--runs", "studied", "--budget", "9trials", "--workers", "1"])
+        .arg("--quiet")
+        .assert()
+        .success();
+    let server = Dashboard::of(&folder, "studied", &[]);
+    let (status, page) = server.get("/");
+    assert!(status == 200 && page.contains("<a href=\"/studies/space\">space</a>"), "{page}");
+    let (status, page) = server.get("/studies/space");
+    for part in ["id=\"importance\"", "id=\"parallel\"", "id=\"slices\"", "<svg", "optimizer.momentum"] {
+        assert!(status == 200 && page.contains(part), "{part}: {page}");
+    }
+    let trial = page.split("href=\"/runs/").nth(1).and_then(|rest| rest.split('"').next()).expect("a trial");
+    assert!(trial.starts_with("space%2Ftrial-"), "{trial}");
+    let (status, page) = server.get(&format!("/runs/{trial}"));
+    assert!(
+        status == 200 && page.contains("a trial of the study") && !page.contains("id=\"stop\""),
+        "{page}"
+    );
+    let (_, text) = server.get("/api/studies/space");
+    let study: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let trials = study["trials"].as_array().expect("trials");
+    assert_eq!(study["study"]["trials"].as_u64(), Some(trials.len() as u64));
+    assert!(trials.iter().all(|trial| trial["curve"][0]["value"].is_number()), "{study}");
+    assert_eq!(study["importance"].as_array().expect("shares").len(), 2);
+    assert_eq!(server.get("/api/studies").0, 200);
+    assert_eq!(server.get("/studies/nothing").0, 404);
+    assert_eq!(server.get("/runs/space%2F..%2Fspace").0, 404);
 }
 
 #[test]
@@ -373,6 +450,64 @@ fn the_dashboard_tells_a_training_as_it_goes_and_stops_it() {
     assert_eq!(status.code(), Some(130), "as by Ctrl-C");
     let (_, body) = server.get("/api/runs/long");
     assert!(body.contains("\"status\":\"stopped\""), "{body}");
+}
+
+#[test]
+fn the_dashboard_stands_in_a_browser() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/check-dashboard");
+    let there = |name: &str| {
+        std::env::var_os("PATH")
+            .is_some_and(|path| std::env::split_paths(&path).any(|at| at.join(name).is_file()))
+    };
+    if !there("chromium") || !there("python3") {
+        eprintln!("skipped: no Chromium or Python here; scripts/install-test-tools installs them");
+        return;
+    }
+    let folder = trained();
+    let runs = folder.join("browsed");
+    std::fs::create_dir_all(&runs).expect("creates");
+    copy_once(&folder.join("runs/a"), &runs.join("a"));
+    let mut training = std::process::Command::new(env!("CARGO_BIN_EXE_danlu"))
+        .current_dir(&folder)
+        .env("DANLU_HOME", folder.join("home"))
+        .args(["train", "photos", "--runs", "browsed", "--network", "small", "--name", "live", "--quiet"])
+        .args([
+            "--epochs",
+            "100000",
+            "--batch-size",
+            "4",
+            "--set",
+            "network.width=8",
+            "--set",
+            "train.threads=1",
+        ])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("starts");
+    let server = Dashboard::of(&folder, "browsed", &[]);
+    let started = |_| {
+        runs.join("live/metrics.csv").exists() || {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            false
+        }
+    };
+    assert!((0..600).any(started), "the training starts");
+    let output = std::process::Command::new("python3")
+        .arg(script)
+        .args([format!("http://{}", server.address), "a".to_owned()])
+        .arg(folder.join("photos/below/3.png"))
+        .args(["--live", "live"])
+        .output()
+        .expect("starts");
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        let _ = training.kill();
+    }
+    let _ = training.wait();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("the dashboard is as it should be"), "{said}");
 }
 
 #[test]

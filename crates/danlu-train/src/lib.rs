@@ -45,7 +45,7 @@ pub use journal::read_journal;
 pub use machine::{StepSpeed, available_memory, measure_steps};
 pub use metrics::{ClassMetrics, Metrics, Tally, argmax, softmax};
 pub use predict::{Prediction, Predictor};
-pub use prepare::{Prepared, TrainRequest};
+pub use prepare::{Prepared, TrainRequest, step_memory};
 pub use progress::{BestSoFar, IterationProgress, Observer, Silent, Speed, StopFlag};
 pub use run_folder::{ChoiceInfo, RunFolder, RunInfo};
 pub use training::{Destination, RunResult, prepared_of, read_result, resume, train};

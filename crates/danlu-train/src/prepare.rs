@@ -235,15 +235,22 @@ impl Prepared {
     /// # Errors
     /// Sizes that do not fit.
     pub fn memory(&self) -> Result<MemoryReport, TrainError> {
-        let recipe = &self.recipe.recipe;
-        let mut engine = Engine::new(self.graph()?, &engine_config(recipe))?;
-        if keeps_average(recipe) {
-            engine.ema_start();
-        }
-        let state = danlu_optim::state_bytes(&recipe.optimizer.rule, &engine.param_specs());
-        let key = PlanKey::train(recipe.train.batch_size, self.size[0], self.size[1]);
-        Ok(engine.memory(&key)?.with_optimizer(state))
+        step_memory(&self.recipe.recipe, self.graph()?, self.size)
     }
+}
+
+/// The exact bytes of a training step of a recipe with all weights training, on images of `[height, width]`.
+///
+/// # Errors
+/// Where the network does not fit the images.
+pub fn step_memory(recipe: &Recipe, graph: Graph, size: [usize; 2]) -> Result<MemoryReport, TrainError> {
+    let mut engine = Engine::new(graph, &engine_config(recipe))?;
+    if keeps_average(recipe) {
+        engine.ema_start();
+    }
+    let state = danlu_optim::state_bytes(&recipe.optimizer.rule, &engine.param_specs());
+    let key = PlanKey::train(recipe.train.batch_size, size[0], size[1]);
+    Ok(engine.memory(&key)?.with_optimizer(state))
 }
 
 /// As JSON, with the digits of the f32 and not those of its neighbour in f64.

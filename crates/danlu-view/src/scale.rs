@@ -141,6 +141,10 @@ fn linear_ticks(min: f64, max: f64, count: usize) -> Vec<(f64, String)> {
         .collect()
 }
 
+/// From where on a unit is used, the unit, its name: thousands only from ten on (a year, a batch of 4096), so that no label reads
+/// `1000k` or `1000G`.
+const UNITS: [(f64, f64, &str); 4] = [(1e12, 1e12, "T"), (1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")];
+
 /// A tick label with just the decimals that its step needs.
 fn stepped(v: f64, step: f64, big: f64) -> String {
     if v == 0.0 {
@@ -149,8 +153,8 @@ fn stepped(v: f64, step: f64, big: f64) -> String {
     if !(1e-4..1e15).contains(&step) || (big < 1e-3) {
         return scientific(v, (v.abs() / step).log10().ceil().max(0.0) as usize);
     }
-    for (unit, name) in [(1e9, "G"), (1e6, "M"), (1e3, "k")] {
-        if big >= unit * 10.0 {
+    for (least, unit, name) in UNITS {
+        if big >= least {
             return format!("{}{name}", decimals(v / unit, step / unit));
         }
     }
@@ -214,15 +218,8 @@ pub fn number(v: f64) -> String {
     if !(1e-3..1e13).contains(&a) {
         return scientific(v, 2);
     }
-    let (scaled, unit) = if a >= 1e10 {
-        (v / 1e9, "G")
-    } else if a >= 1e7 {
-        (v / 1e6, "M")
-    } else if a >= 1e4 {
-        (v / 1e3, "k")
-    } else {
-        (v, "")
-    };
+    let unit = UNITS.into_iter().find(|(least, ..)| a >= *least);
+    let (scaled, unit) = unit.map_or((v, ""), |(_, unit, name)| (v / unit, name));
     let places = (3 - scaled.abs().log10().floor() as i32).clamp(0, 6) as usize;
     let text = format!("{scaled:.places$}");
     let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
@@ -314,6 +311,10 @@ mod tests {
             (2.5e-5, "2.5e-5"),
             (12_345.0, "12.35k"),
             (11_170_000.0, "11.17M"),
+            (1e6, "1M"),
+            (1e9, "1G"),
+            (1e12, "1T"),
+            (4096.0, "4096"),
             (100.0, "100"),
             (1e14, "1e14"),
             (-3.5, "-3.5"),

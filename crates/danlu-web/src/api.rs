@@ -29,9 +29,74 @@ pub(crate) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(broken)?
 }
 
-pub(crate) async fn runs(State(app): State<Arc<App>>) -> Result<Response, Refusal> {
-    let rows = blocking(move || Ok(app.runs.list())).await?;
-    Ok(reply(&json!({ "runs": rows })))
+/// Every run, or with `changed_since=SECONDS` those that changed at that time or later.
+pub(crate) async fn runs(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refusal> {
+    let since: u64 = match query_values(query.as_deref().unwrap_or_default(), "changed_since").first() {
+        None => 0,
+        Some(text) => text.parse().map_err(|_| {
+            let text = format!("`changed_since={text}`: expected seconds since 1970");
+            Refusal::new(StatusCode::BAD_REQUEST, text)
+        })?,
+    };
+    let value = blocking(move || {
+        let now = crate::live::now();
+        let mut rows = app.runs.list();
+        rows.retain(|row| row.changed >= since);
+        Ok(json!({ "now": now, "runs": rows }))
+    })
+    .await?;
+    Ok(reply(&value))
+}
+
+/// What the doctor says of a run.
+pub(crate) async fn findings(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+) -> Result<Response, Refusal> {
+    let value = blocking(move || Ok(json!(danlu::doctor::examine(&app.runs.find(&name)?)?)));
+    Ok(reply(&value.await?))
+}
+
+pub(crate) async fn studies(State(app): State<Arc<App>>) -> Result<Response, Refusal> {
+    let studies = blocking(move || app.studies.list()).await?;
+    let rows: Vec<_> = studies.iter().map(|study| study.row()).collect();
+    Ok(reply(&json!({ "studies": rows })))
+}
+
+/// A study with every trial and what mattered.
+pub(crate) async fn study(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+) -> Result<Response, Refusal> {
+    let value = blocking(move || {
+        let study = app.studies.find(&name)?;
+        let view = &study.view;
+        let trials = view.trials().iter().map(|trial| {
+            json!({
+                "number": trial.number, "state": trial.state, "values": view.space.to_external(&trial.values),
+                "curve": trial.curve, "value": trial.value, "error": trial.error,
+            })
+        });
+        let importance = danlu::tuner::importance::importance(view);
+        let importance = importance
+            .iter()
+            .map(|one| json!({ "name": one.name, "share": one.share, "uncertainty": one.uncertainty }));
+        Ok(json!({
+            "study": study.row(), "space": view.space.parameters(), "direction": view.direction,
+            "epochs": view.max_steps, "importance": importance.collect::<Vec<_>>(),
+            "trials": trials.collect::<Vec<_>>(),
+        }))
+    });
+    Ok(reply(&value.await?))
+}
+
+/// The values of a key in a query, decoded, in their order.
+pub(crate) fn query_values(query: &str, key: &str) -> Vec<String> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.filter(|(name, _)| *name == key).map(|(_, value)| decoded(value)).collect()
 }
 
 pub(crate) async fn run(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Response, Refusal> {
@@ -55,9 +120,9 @@ pub(crate) async fn run(State(app): State<Arc<App>>, Path(name): Path<String>) -
 
 /// The runs named by `run=` in a query, checked.
 pub(crate) fn named_runs(app: &App, query: Option<&str>) -> Result<Vec<(String, RunFolder)>, Refusal> {
-    let query = query.unwrap_or_default();
-    let names: Vec<String> =
-        query.split('&').filter_map(|pair| pair.strip_prefix("run=")).map(decoded).collect();
+    let mut names = query_values(query.unwrap_or_default(), "run");
+    let mut seen = std::collections::HashSet::new();
+    names.retain(|name| seen.insert(name.clone()));
     if names.is_empty() || names.len() > MOST_COMPARED {
         let text = format!("expected `run=NAME` once to {MOST_COMPARED} times");
         return Err(Refusal::new(StatusCode::BAD_REQUEST, text));

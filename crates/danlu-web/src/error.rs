@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use danlu::train::TrainError;
+use danlu::tuner::TuneError;
 
 /// Why the server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +57,7 @@ impl WebError {
 }
 
 /// What a client is told; the text is for people, in the style of the command line.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
     pub(crate) message: String,
@@ -86,9 +87,19 @@ impl From<TrainError> for Refusal {
     }
 }
 
+impl From<TuneError> for Refusal {
+    fn from(error: TuneError) -> Self {
+        Refusal { status: StatusCode::SERVICE_UNAVAILABLE, message: error.to_string(), hint: error.hint() }
+    }
+}
+
 impl IntoResponse for Refusal {
+    /// JSON for programs; it goes along as it is, so that the guard can make a page of it for a browser.
     fn into_response(self) -> Response {
         let body = serde_json::json!({ "error": self.message, "hint": self.hint });
-        (self.status, [("content-type", "application/json")], body.to_string()).into_response()
+        let mut response =
+            (self.status, [("content-type", "application/json")], body.to_string()).into_response();
+        response.extensions_mut().insert(self);
+        response
     }
 }

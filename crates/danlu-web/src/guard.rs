@@ -1,6 +1,7 @@
 //! Who may ask: the host's own users on loopback, and holders of the token beyond it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -9,19 +10,38 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::error::Refusal;
+use crate::page::{escape, page};
 use crate::server::App;
 
 /// Everything that a page may do: our own script and style, our own addresses, pictures inside the page.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; \
                       connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 const COOKIE: &str = "danlu_token";
 
+/// Longest time that an answer may take to begin, its request's body included: who sends slower gives up a place.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let wants_page = request
+        .headers()
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"));
     let mut response = match refuse(&app, &request) {
         Some(answer) => answer,
-        None => next.run(request).await,
+        None => match tokio::time::timeout(PATIENCE, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request took too long").into_response(),
+        },
     };
+    if wants_page && let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
+        let hint = refusal.hint.map_or(String::new(), |hint| format!("<p>{}</p>", escape(&hint)));
+        let body =
+            format!("<p>{}</p>{hint}<p><a href=\"/\">to the list of runs</a></p>", escape(&refusal.message));
+        let title = refusal.status.canonical_reason().unwrap_or("Error");
+        response = (refusal.status, page(title, &body)).into_response();
+    }
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -31,6 +51,9 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
 }
 
 fn refuse(app: &App, request: &Request) -> Option<Response> {
+    if let Err(seconds) = app.requests.take() {
+        return Some(too_many(seconds).into_response());
+    }
     let headers = request.headers();
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     if request.method() != Method::GET && !same_origin(headers, host) {
@@ -68,6 +91,12 @@ fn refuse(app: &App, request: &Request) -> Option<Response> {
     refusal.hint =
         Some("open the address that `danlu serve` printed, or send `Authorization: Bearer TOKEN`".into());
     Some(refusal.into_response())
+}
+
+pub(crate) fn too_many(seconds: u64) -> Refusal {
+    let mut refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too many requests at once");
+    refusal.hint = Some(format!("try again in {seconds} s"));
+    refusal
 }
 
 /// Browsers send `Origin` with every request that changes something; programs send none.

@@ -6,18 +6,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use danlu::pictures::{Sample, explain};
+use danlu::pictures::{Sample, activations, explain};
 use danlu::train::{Predictor, RunFolder, TrainError};
+use danlu::view::Look;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use crate::api::{blocking, reply};
+use crate::api::{blocking, query_values, reply};
 use crate::error::Refusal;
 use crate::server::App;
 
+/// Layers whose feature maps are drawn, evenly chosen, and channels of each.
+const MAPS: usize = 5;
+const MOST_CHANNELS: usize = 32;
 /// Models that stay in memory; the oldest makes room.
 const KEPT: usize = 4;
 /// Requests that wait for their turn; further ones are told to come back.
@@ -68,8 +72,11 @@ impl Models {
 pub(crate) async fn predict(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
+    RawQuery(query): RawQuery,
     body: Bytes,
 ) -> Result<Response, Refusal> {
+    app.hard_work()?;
+    let maps = query_values(query.as_deref().unwrap_or_default(), "maps").iter().any(|value| value == "true");
     let busy = || Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too many images wait already; try again");
     let _place = app.models.queue.try_acquire().map_err(|_| busy())?;
     let _turn = app.models.turn.acquire().await.map_err(|_| busy())?;
@@ -87,6 +94,11 @@ pub(crate) async fn predict(
         let mut answer = json!({ "run": name });
         // A network without feature maps predicts all the same.
         if model.last_feature_maps().is_ok() {
+            if maps {
+                let look = Look { width: 880.0, ..Look::default() };
+                let svg = activations::maps(&mut model, &sample.pixels, &[], MAPS, MOST_CHANNELS, &look)?;
+                answer["feature_maps"] = json!(svg.to_file());
+            }
             let why = explain(&mut model, &sample, None, None, 0)?;
             answer["predictions"] = json!(why.predictions);
             answer["grad_cam"] = json!({

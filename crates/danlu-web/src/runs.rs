@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use danlu::train::{Event, RunFolder};
 use serde::Serialize;
@@ -18,13 +19,40 @@ pub struct Runs {
     root: PathBuf,
     /// What never changes of a run once it trains, so that a thousand runs are listed without reading their first lines again.
     fixed: Mutex<HashMap<String, Fixed>>,
+    /// Lines of finished runs, good as long as their files keep their times.
+    settled: Mutex<HashMap<String, (Times, RunRow)>>,
 }
+
+/// When the result and the metrics of a run were last written.
+type Times = [Option<SystemTime>; 2];
 
 #[derive(Clone, Debug)]
 struct Fixed {
     data: String,
     network: String,
     epochs: usize,
+}
+
+/// What is read of a run.
+const FILES: [&str; 13] = [
+    "recipe.toml",
+    "run.json",
+    "events.jsonl",
+    "metrics.csv",
+    "journal.jsonl",
+    "result.json",
+    "test.json",
+    "initial_weights.json",
+    "checkpoint",
+    "pictures",
+    "weights",
+    "weights/best.safetensors",
+    "weights/last.safetensors",
+];
+
+/// One path component that is no way up, and not hidden.
+pub(crate) fn is_plain(part: &str) -> bool {
+    !part.is_empty() && !part.starts_with('.') && !part.contains(['/', '\\', '\0'])
 }
 
 /// One run in a list.
@@ -66,7 +94,7 @@ impl Runs {
         if root.join("run.json").is_file() {
             root.pop();
         }
-        Ok(Runs { root, fixed: Mutex::default() })
+        Ok(Runs { root, fixed: Mutex::default(), settled: Mutex::default() })
     }
 
     /// Where they lie.
@@ -74,16 +102,20 @@ impl Runs {
         &self.root
     }
 
-    /// The run of that name: a single path component, and its folder truly lies here.
+    /// The run of that name: a folder here, or (`study/trial-3`) one in a folder here. A link may lead anywhere on the
+    /// machine: a run that is one, or holds one where its files should be, is no run.
     pub(crate) fn find(&self, name: &str) -> Result<RunFolder, Refusal> {
         let missing = || Refusal::not_found(&format!("run `{name}`"));
-        let single = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', '\0']);
-        if !single {
+        let parts: Vec<&str> = name.split('/').collect();
+        if parts.len() > 2 || !parts.iter().all(|part| is_plain(part)) {
             return Err(missing());
         }
-        // A link inside the folder may lead anywhere on the machine.
-        let path = self.root.join(name).canonicalize().map_err(|_| missing())?;
-        if path.parent() != Some(&self.root) {
+        let path = parts.iter().fold(self.root.clone(), |path, part| path.join(part));
+        if !path.canonicalize().is_ok_and(|truly| truly == path) {
+            return Err(missing());
+        }
+        let is_link = |file: &&str| path.join(file).symlink_metadata().is_ok_and(|found| found.is_symlink());
+        if FILES.iter().any(is_link) {
             return Err(missing());
         }
         RunFolder::open(&path).map_err(|_| missing())
@@ -106,12 +138,28 @@ impl Runs {
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
         let mut rows: Vec<RunRow> = names
             .filter_map(|name| {
+                let times = self.times(&name);
+                if let Some((then, row)) = locked(&self.settled).get(&name)
+                    && *then == times
+                {
+                    return Some(row.clone());
+                }
                 let run = self.find(&name).ok()?;
-                self.row(&name, &run, &locks)
+                let row = self.row(&name, &run, &locks)?;
+                if row.status == Status::Finished {
+                    locked(&self.settled).insert(name, (times, row.clone()));
+                }
+                Some(row)
             })
             .collect();
         rows.sort_by(|a, b| b.changed.cmp(&a.changed).then_with(|| a.name.cmp(&b.name)));
         rows
+    }
+
+    fn times(&self, name: &str) -> Times {
+        let folder = self.root.join(name);
+        ["result.json", "metrics.csv"]
+            .map(|file| folder.join(file).symlink_metadata().and_then(|file| file.modified()).ok())
     }
 
     /// One run as in the list.
@@ -146,7 +194,7 @@ impl Runs {
     }
 
     fn fixed(&self, name: &str, run: &RunFolder) -> Option<Fixed> {
-        let mut known = self.fixed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = locked(&self.fixed);
         if let Some(fixed) = known.get(name) {
             return Some(fixed.clone());
         }
@@ -159,6 +207,10 @@ impl Runs {
         known.insert(name.to_owned(), fixed.clone());
         Some(fixed)
     }
+}
+
+fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn first_event(path: &Path) -> Option<(String, usize)> {
@@ -218,12 +270,41 @@ mod tests {
             std::fs::write(path.join("run.json"), "{}").expect("writes");
         }
         std::os::unix::fs::symlink(&secret, runs.join("link")).expect("links");
+        let trial = runs.join("study").join("trial-0");
+        std::fs::create_dir_all(&trial).expect("creates");
+        for file in ["recipe.toml", "run.json"] {
+            std::fs::write(trial.join(file), "{}").expect("writes");
+        }
+        std::os::unix::fs::symlink(&secret, runs.join("study").join("link")).expect("links");
         std::fs::create_dir(runs.join("inner")).expect("creates");
         let here = Runs::open(&folder.path().join("runs").join("inner")).expect("a folder");
         assert!(here.root().ends_with("inner"));
-        let runs = Runs { root: runs.canonicalize().expect("is there"), fixed: Mutex::default() };
-        for name in ["../secret", "..", ".", "", "link", "/etc", "a/../../secret", "secret\0"] {
+        let runs = Runs {
+            root: runs.canonicalize().expect("is there"),
+            fixed: Mutex::default(),
+            settled: Mutex::default(),
+        };
+        for name in [
+            "../secret",
+            "..",
+            ".",
+            "",
+            "link",
+            "/etc",
+            "a/../../secret",
+            "secret\0",
+            "study/link",
+            "study/../link",
+            "study//trial-0",
+            "study/trial-0/.",
+            "./study/trial-0",
+            "study\\trial-0",
+        ] {
             assert!(runs.find(name).is_err(), "{name:?}");
         }
+        assert!(runs.find("study/trial-0").is_ok(), "a trial of a study is a run");
+        // A file of a run that is a link is read by nobody.
+        std::os::unix::fs::symlink(secret.join("run.json"), trial.join("events.jsonl")).expect("links");
+        assert!(runs.find("study/trial-0").is_err());
     }
 }

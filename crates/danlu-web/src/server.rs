@@ -14,11 +14,14 @@ use axum::routing::{get, post};
 use danlu::train::StopFlag;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
 
-use crate::error::WebError;
+use crate::error::{Refusal, WebError};
 use crate::predict::Models;
+use crate::rate::Rate;
 use crate::runs::Runs;
-use crate::{api, guard, live, pages, predict};
+use crate::studies::Studies;
+use crate::{api, draw, files, guard, live, pages, predict};
 
 /// Shortest token that is taken: 16 characters are beyond guessing over a network.
 const SHORTEST_TOKEN: usize = 16;
@@ -36,13 +39,32 @@ pub struct ServeConfig {
     pub token: Option<String>,
     /// Largest image that is taken for a prediction, in bytes.
     pub max_image_bytes: usize,
+    /// Store of the studies; without one the file that `danlu tune` makes beside its runs.
+    pub store: Option<String>,
 }
 
 /// What the handlers share.
 pub(crate) struct App {
     pub(crate) runs: Runs,
+    pub(crate) studies: Studies,
     pub(crate) models: Models,
     pub(crate) token: Option<String>,
+    /// Everything that is asked.
+    pub(crate) requests: Rate,
+    /// What takes a core for a while: predictions, and pictures that are drawn on demand.
+    heavy: Rate,
+    /// Pages that watch a run or a study.
+    pub(crate) watchers: Arc<Semaphore>,
+}
+
+/// Pages that may watch at a time: each looks at its run's files every second.
+const WATCHERS: usize = 64;
+
+impl App {
+    /// Asks for leave to do what takes a core for a while.
+    pub(crate) fn hard_work(&self) -> Result<(), Refusal> {
+        self.heavy.take().map_err(guard::too_many)
+    }
 }
 
 /// A server that listens.
@@ -73,7 +95,15 @@ impl Server {
             .block_on(TcpListener::bind(asked))
             .map_err(|source| WebError::Listen { address: asked, source })?;
         let address = listener.local_addr()?;
-        let app = Arc::new(App { runs, models: Models::default(), token: config.token.clone() });
+        let app = Arc::new(App {
+            studies: Studies::new(runs.root(), config.store.clone()),
+            runs,
+            models: Models::default(),
+            token: config.token.clone(),
+            requests: Rate::new(200.0, 400.0),
+            heavy: Rate::new(5.0, 20.0),
+            watchers: Arc::new(Semaphore::new(WATCHERS)),
+        });
         Ok(Server { runtime, listener, address, app, max_image_bytes: config.max_image_bytes })
     }
 
@@ -111,21 +141,29 @@ fn router(app: Arc<App>, max_image_bytes: usize) -> Router {
     Router::new()
         .route("/", get(pages::list))
         .route("/compare", get(pages::compare))
+        .route("/studies/{study}", get(pages::study))
+        .route("/studies/{study}/progress", get(pages::study_progress))
+        .route("/studies/{study}/live", get(live::study))
         .route("/runs/{run}", get(pages::run))
-        .route("/runs/{run}/curves", get(pages::curves_fragment))
-        .route("/runs/{run}/live", get(live::live))
+        .route("/runs/{run}/progress", get(pages::progress))
+        .route("/runs/{run}/live", get(live::run))
+        .route("/runs/{run}/draw", get(draw::draw))
         .route("/runs/{run}/stop", post(api::stop))
         .route("/runs/{run}/predict", post(predict::predict).layer(DefaultBodyLimit::max(max_image_bytes)))
-        .route("/runs/{run}/report.html", get(pages::report))
-        .route("/runs/{run}/pictures/{file}", get(pages::picture))
-        .route("/runs/{run}/recipe.toml", get(pages::recipe))
-        .route("/runs/{run}/metrics.csv", get(pages::metrics))
+        .route("/runs/{run}/report.html", get(files::report))
+        .route("/runs/{run}/pictures/{file}", get(files::picture))
+        .route("/runs/{run}/recipe.toml", get(files::recipe))
+        .route("/runs/{run}/metrics.csv", get(files::metrics))
         .route("/api/runs", get(api::runs))
         .route("/api/runs/{run}", get(api::run))
+        .route("/api/runs/{run}/findings", get(api::findings))
         .route("/api/compare", get(api::compare))
+        .route("/api/studies", get(api::studies))
+        .route("/api/studies/{study}", get(api::study))
         .route("/api/openapi.json", get(api::openapi))
         .route("/assets/app.js", get(script))
         .route("/assets/app.css", get(style))
+        .fallback(|| async { Refusal::not_found("such page") })
         .layer(from_fn_with_state(app.clone(), guard::guard))
         .with_state(app)
 }

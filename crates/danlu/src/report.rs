@@ -14,7 +14,7 @@ use danlu_train::{
 use danlu_view::report::{By, Choice, DataSummary, Fact, Finding, NumberTable, Picture, Score, TestResult};
 use danlu_view::{Lang, Look, ReportInput, report};
 
-use crate::pictures::{WeightsView, outcome};
+use crate::pictures::{WeightsView, memory, outcome};
 
 /// Writes `report.html` into a finished run; gives its path. `evaluation` is that of the run's own test set, or of its validation
 /// set where the test set was not opened: it gives the results by class, the calibration and the mistakes.
@@ -74,6 +74,8 @@ pub fn write_to(
         })
         .collect();
     let hits = (result.val.top1 * result.val.samples as f64).round() as u64;
+    let mut curves = crate::doctor::picture(run, &examination.findings)?;
+    crate::curves::translate(&mut curves, lang);
     let input = ReportInput {
         lang,
         name,
@@ -122,7 +124,7 @@ pub fn write_to(
             ),
             fingerprint: info.fingerprint.clone(),
         }),
-        curves: Some(crate::doctor::picture(run, &examination.findings)?),
+        curves: Some(curves),
         findings,
         epochs: table(&epochs, lang),
         validation: Some(Score { hits, images: result.val.samples }),
@@ -154,8 +156,12 @@ const MISTAKES: usize = 24;
 fn pictures(run: &RunFolder, prepared: &Prepared, lang: Lang) -> Result<Vec<Picture>, TrainError> {
     let mut pictures = Vec::new();
     let titles = match lang {
-        Lang::En => ["Weights: filters, distributions, change", "Where it looks (Grad-CAM)"],
-        Lang::Zh => ["权重：卷积核、分布与变化", "网络看哪里（Grad-CAM）"],
+        Lang::En => [
+            "Weights: filters, distributions, change",
+            "Where it looks (Grad-CAM)",
+            "Memory of a training step, layer by layer",
+        ],
+        Lang::Zh => ["权重：卷积核、分布与变化", "网络看哪里（Grad-CAM）", "训练一步的内存（按层）"],
     };
     let view = WeightsView::open(run.path(), None)?;
     if view.convolution(None).is_ok() {
@@ -178,6 +184,8 @@ fn pictures(run: &RunFolder, prepared: &Prepared, lang: Lang) -> Result<Vec<Pict
         };
         pictures.push(looked);
     }
+    let (report, batch_size) = (prepared.memory()?, prepared.recipe.recipe.train.batch_size);
+    pictures.push(Picture::of(titles[2], lang, |look| memory(&report, batch_size, look))?);
     Ok(pictures)
 }
 

@@ -27,6 +27,9 @@ pub(crate) struct ServeArgs {
     /// variable DANLU_TOKEN says, which other users of the machine cannot see
     #[arg(long, value_name = "SECRET")]
     token: Option<String>,
+    /// Where the studies are kept, `sqlite:FILE` or `postgres://USER@HOST:PORT/DATABASE`; without it `studies.db` beside the runs
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
     /// Largest image that is taken for a prediction, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=1024))]
     max_image: u64,
@@ -39,6 +42,7 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<()> {
         port: args.port,
         token: args.token.or_else(|| std::env::var("DANLU_TOKEN").ok()).filter(|token| !token.is_empty()),
         max_image_bytes: (args.max_image as usize) << 20,
+        store: args.store,
     })?;
     let stop = stop_on_ctrl_c()?;
     writeln!(std::io::stdout().lock(), "{}", server.url())?;

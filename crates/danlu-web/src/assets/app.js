@@ -1,23 +1,89 @@
-// The dashboard's only script: finding in the list, live updates, the image to try. Pages work without it, only not live.
+// The dashboard's only script: finding in the list, what moves, pictures on demand, the image to try. Pages work without it,
+// only not live.
 "use strict";
 
 const by = (id) => document.getElementById(id);
+const percent = (share) => (share === null ? "-" : (100 * share).toFixed(2) + " %");
 
-// The list: rows that match what is typed.
-const find = by("find");
-if (find) {
-  find.addEventListener("input", () => {
+// The list: rows that match what is typed, and rows that move while runs train.
+const list = by("runs");
+if (list) {
+  const rows = () => [...list.tBodies[0].rows];
+  const find = by("find");
+  const filter = () => {
     const wanted = find.value.toLowerCase();
-    for (const row of document.querySelectorAll("#runs tbody tr")) {
+    let found = 0;
+    for (const row of rows()) {
       row.hidden = !row.textContent.toLowerCase().includes(wanted);
+      found += !row.hidden;
     }
-  });
+    by("found").textContent = wanted ? found + " found" : "";
+  };
+  find.addEventListener("input", filter);
+  if (find.value) filter();
+  let since = Number(list.dataset.now);
+  setInterval(async () => {
+    if (document.hidden) return;
+    const answer = await fetch("/api/runs?changed_since=" + since).catch(() => null);
+    if (!answer || !answer.ok) return;
+    const news = await answer.json();
+    // A run may have written within the second in which we asked.
+    since = news.now - 1;
+    for (const run of news.runs) {
+      const row = rows().find((row) => row.dataset.run === run.name);
+      if (!row) {
+        by("found").innerHTML = 'new runs: <a href="/">load again</a>';
+        continue;
+      }
+      const status = row.cells[2].firstChild;
+      status.className = "status " + run.status;
+      status.textContent = run.status;
+      row.cells[3].textContent = run.epoch + "/" + run.epochs;
+      row.cells[4].textContent = percent(run.val_top1);
+      row.cells[5].textContent = run.val_loss === null ? "-" : run.val_loss.toFixed(4);
+      row.cells[8].textContent = Math.max(0, news.now - run.changed) + " s ago";
+    }
+  }, 3000);
+}
+
+// A run or a study that goes on: its part of the page is asked for again after every event, but so seldom that looking takes
+// the machine at most a hundredth of the time.
+const progress = by("progress");
+if (progress && progress.dataset.events) {
+  const source = new EventSource(progress.dataset.events);
+  let next = 0, waits = false;
+  const again = async () => {
+    waits = false;
+    const begin = performance.now();
+    const answer = await fetch(progress.dataset.fragment).catch(() => null);
+    if (answer && answer.ok) progress.innerHTML = await answer.text();
+    const end = performance.now();
+    next = end + 100 * (end - begin);
+  };
+  const news = (event) => {
+    const now = JSON.parse(event.data);
+    if (event.type === "run") {
+      // The numbers move at once, the pictures when it is their turn.
+      by("status").textContent = now.status;
+      by("epoch").textContent = now.epoch + " of " + now.epochs;
+      by("val_top1").textContent = percent(now.val_top1);
+      if (now.status !== "training") {
+        source.close();
+        if (by("stop")) by("stop").disabled = true;
+        next = 0;
+      }
+    }
+    if (waits && next > 0) return;
+    waits = true;
+    setTimeout(again, Math.max(0, next - performance.now()));
+  };
+  source.addEventListener("run", news);
+  source.addEventListener("study", news);
 }
 
 const run = by("run");
+const base = run && "/runs/" + run.dataset.run;
 if (run) {
-  const base = "/runs/" + run.dataset.run;
-  if (run.dataset.live === "true") live(base);
   const stop = by("stop");
   if (stop) {
     stop.addEventListener("click", async () => {
@@ -26,6 +92,13 @@ if (run) {
       by("stopped").textContent = answer.ok ? "asked; it writes a checkpoint first" : (await answer.json()).error;
     });
   }
+  by("draw").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const what = event.target.elements.what;
+    const width = Math.min(880, by("draw").clientWidth);
+    const source = base + "/draw?width=" + width + "&what=" + encodeURIComponent(what.value);
+    show(by("drawn"), source, what.selectedOptions[0].textContent);
+  });
   const drop = by("drop");
   for (const name of ["dragenter", "dragover"]) {
     drop.addEventListener(name, (event) => {
@@ -37,27 +110,10 @@ if (run) {
   drop.addEventListener("drop", (event) => {
     event.preventDefault();
     drop.classList.remove("over");
-    if (event.dataTransfer.files.length) look(base, event.dataTransfer.files[0]);
+    if (event.dataTransfer.files.length) look(event.dataTransfer.files[0]);
   });
   by("image").addEventListener("change", (event) => {
-    if (event.target.files.length) look(base, event.target.files[0]);
-  });
-}
-
-function live(base) {
-  const source = new EventSource(base + "/live");
-  source.addEventListener("run", async (event) => {
-    const now = JSON.parse(event.data);
-    by("status").textContent = now.status;
-    by("epoch").textContent = now.epoch + " of " + now.epochs;
-    by("val_top1").textContent = now.val_top1 === null ? "-" : (100 * now.val_top1).toFixed(2) + " %";
-    by("val_loss").textContent = now.val_loss === null ? "-" : now.val_loss.toFixed(4);
-    by("curves").innerHTML = await (await fetch(base + "/curves")).text();
-    if (now.status !== "training") {
-      source.close();
-      const stop = by("stop");
-      if (stop) stop.disabled = true;
-    }
+    if (event.target.files.length) look(event.target.files[0]);
   });
 }
 
@@ -68,12 +124,25 @@ function element(name, text, attributes) {
   return made;
 }
 
-async function look(base, file) {
+// A picture of the server's, or what it says instead.
+async function show(place, source, name) {
+  place.replaceChildren(element("p", "drawing …"));
+  const answer = await fetch(source).catch(() => null);
+  if (!answer || !answer.ok) {
+    const said = answer && (await answer.json().catch(() => null));
+    place.replaceChildren(element("p", said ? said.error : "the server does not answer", { class: "warn" }));
+    return;
+  }
+  const address = URL.createObjectURL(await answer.blob());
+  place.replaceChildren(element("img", "", { src: address, alt: name, class: "picture" }));
+}
+
+async function look(file, maps) {
   const place = by("answer");
   place.replaceChildren(element("p", "looking …"));
   let answer;
   try {
-    const response = await fetch(base + "/predict", { method: "POST", body: file });
+    const response = await fetch(base + "/predict" + (maps ? "?maps=true" : ""), { method: "POST", body: file });
     answer = await response.json().catch(() => ({ error: "the server answered " + response.status }));
   } catch (problem) {
     answer = { error: "the server does not answer" };
@@ -87,7 +156,7 @@ async function look(base, file) {
   table.append(element("caption", "what it is", { class: "hidden" }));
   for (const { class: name, probability } of answer.predictions.slice(0, 5)) {
     const row = table.insertRow();
-    row.append(element("td", name));
+    row.append(element("th", name, { scope: "row" }));
     const bar = row.insertCell();
     bar.append(element("meter", "", { min: 0, max: 1, value: probability, "aria-hidden": "true" }));
     row.append(element("td", (100 * probability).toFixed(1) + " %", { class: "n" }));
@@ -101,4 +170,12 @@ async function look(base, file) {
   if (answer.image) box.append(figure(answer.image, "as the network sees it"));
   if (answer.grad_cam) box.append(figure(answer.grad_cam.image, "where it looked for " + answer.grad_cam.class));
   place.replaceChildren(box);
+  if (answer.feature_maps) {
+    const picture = new Blob([answer.feature_maps], { type: "image/svg+xml" });
+    place.append(element("img", "", { src: URL.createObjectURL(picture), alt: "feature maps", class: "picture" }));
+  } else if (answer.grad_cam) {
+    const more = element("button", "Show what each layer sees", { type: "button" });
+    more.addEventListener("click", () => look(file, true));
+    place.append(more);
+  }
 }

@@ -6,11 +6,13 @@
 pub mod activations;
 pub mod dataset;
 pub mod folder;
+pub mod memory;
 pub mod outcome;
 pub mod samples;
 pub mod weights;
 
 pub use activations::{Explanation, explain};
 pub use folder::write_pictures;
+pub use memory::{RunNetwork, memory, memory_of, network_of};
 pub use samples::{Sample, open_sample, val_samples};
 pub use weights::WeightsView;

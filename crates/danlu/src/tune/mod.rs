@@ -12,7 +12,7 @@ mod runs;
 
 pub use confirm::{Confirmed, confirm};
 pub use drive::{Control, Limits, drive};
-pub use outcome::{Best, Report, best, write_report};
+pub use outcome::{Best, Report, best, trials_of, verdicts, write_report};
 pub use parallel::best_workers;
 pub use runs::Runs;
 

@@ -108,7 +108,7 @@ fn count(view: &View, state: State) -> usize {
 }
 
 /// Sentences that a person should read before using the result.
-fn verdicts(view: &View, metric: Metric, best: Option<&Best>, confirmed: &[Confirmed]) -> Vec<String> {
+pub fn verdicts(view: &View, metric: Metric, best: Option<&Best>, confirmed: &[Confirmed]) -> Vec<String> {
     let mut said = Vec::new();
     let Some(best) = best else {
         said.push("no trial has completed an epoch: give the study a larger budget".into());
@@ -251,7 +251,7 @@ fn html(
         page += "</table>\n";
     }
     let look = Look { width: 900.0, ..Look::default() };
-    let trials = picture_input(view, metric);
+    let trials = trials_of(view, metric);
     if !trials.params.is_empty() && trials.objective.iter().any(|v| v.is_finite()) {
         for svg in [parallel_coordinates(&trials, &look), slices(&trials, &look)].into_iter().flatten() {
             page += &svg.to_inline();
@@ -278,7 +278,8 @@ fn html(
     page
 }
 
-fn picture_input(view: &View, metric: Metric) -> Trials {
+/// The trials that have values, for the pictures of a study.
+pub fn trials_of(view: &View, metric: Metric) -> Trials {
     let trials: Vec<&Trial> = view.trials().iter().filter(|t| t.values.iter().any(Option::is_some)).collect();
     let params = view.space.parameters().iter().enumerate().map(|(i, p)| {
         let values = match &p.distribution {

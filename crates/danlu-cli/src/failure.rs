@@ -41,7 +41,11 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     };
     let label = if code == 130 { paint("1;33", "stopped:") } else { paint("1;31", "error:") };
     // Our errors say their cause themselves; others are printed with their chain.
-    let message = if error.is::<TrainError>() { error.to_string() } else { format!("{error:#}") };
+    let message = if error.is::<TrainError>() || error.is::<danlu_web::WebError>() {
+        error.to_string()
+    } else {
+        format!("{error:#}")
+    };
     // The label already says so.
     let message = if code == 130 { message.trim_start_matches("stopped ") } else { &message };
     eprintln!("{label} {message}");

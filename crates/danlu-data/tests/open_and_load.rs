@@ -154,6 +154,42 @@ fn damaged_idx_files_are_named_with_what_is_wrong() {
     assert!(open(folder.path()).unwrap_err().to_string().contains("partner is missing"));
 }
 
+/// Debian's packages hold them packed, the sites' archives too; both kinds may lie side by side.
+#[test]
+fn packed_idx_files_give_the_same_images_and_a_damaged_one_is_named() {
+    use std::io::Write;
+    let gzip = |bytes: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let labels: Vec<u8> = (0..40).map(|i| i % 2).collect();
+    let pixels: Vec<u8> = (0..40 * 6).map(|i| i as u8).collect();
+    let (images, labels) = (idx(&[40, 2, 3], &pixels), idx(&[40], &labels));
+    let [plain, packed] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    fs::write(plain.path().join("train-images-idx3-ubyte"), &images).unwrap();
+    fs::write(plain.path().join("train-labels-idx1-ubyte"), &labels).unwrap();
+    fs::write(packed.path().join("train-images-idx3-ubyte.gz"), gzip(&images)).unwrap();
+    fs::write(packed.path().join("train-labels.idx1-ubyte"), &labels).unwrap();
+    let [a, b] = [&plain, &packed].map(|folder| open(folder.path()).unwrap());
+    assert_eq!(a.train.samples, b.train.samples);
+    for index in [0, 7, 39] {
+        assert_eq!(a.decode(index).unwrap().data, b.decode(index).unwrap().data);
+        assert_eq!(a.label(index), b.label(index));
+    }
+
+    let mut torn = gzip(&images);
+    torn.truncate(torn.len() / 2);
+    fs::write(packed.path().join("train-images-idx3-ubyte.gz"), torn).unwrap();
+    let error = open(packed.path()).unwrap_err();
+    assert!(error.to_string().contains("train-images-idx3-ubyte.gz"), "{error}");
+    let mut bent = gzip(&images);
+    let middle = bent.len() / 2;
+    bent[middle..].fill(0xff);
+    fs::write(packed.path().join("train-images-idx3-ubyte.gz"), bent).unwrap();
+    assert!(open(packed.path()).unwrap_err().to_string().contains("gzip"));
+}
+
 #[test]
 fn a_few_broken_images_are_listed_and_left_out() {
     let folder = tempfile::tempdir().unwrap();

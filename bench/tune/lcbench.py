@@ -1,10 +1,12 @@
 """Compares danlu's tuning policies with Optuna's on LCBench learning curves, side by side.
 
-    python bench/tune/lcbench.py --data ../shared/lcbench --seeds 20 [--policies freeze_thaw,optuna_default,...]
+    python bench/tune/lcbench.py --data ../shared/lcbench --seeds 20 [--policies tpe+asha,optuna_default,...]
 
 The curves come from the `lcbench` surrogate of YAHPO Gym (validation balanced accuracy per epoch, 8 tasks). Cost is counted in
 full trainings of 52 epochs. Normalised regret = (best of 3000 random configurations - best found so far) / (best - median of those
 3000), where the value of a configuration is its best epoch. All policies of one (task, seed) are compared in pairs.
+A policy of danlu is `sampler+scheduler[:eta[:first rung]]` or `freeze_thaw`; `@advice` gives the space the defaults of LCBench's
+configuration space as advised values, `@misled` the opposite corner (least learning rate and momentum, largest dropout and weight decay).
 Needs numpy, onnxruntime, scipy and, for the Optuna rows, optuna. Without the data it says so and exits 0.
 """
 import argparse, json, math, os, subprocess, sys, time
@@ -66,7 +68,11 @@ def reference(curves, task):
     return float(best.max()), float(np.median(best))
 
 
-def danlu_space():
+# Defaults of LCBench's own configuration space (config_space.json), and advice that could hardly be worse.
+ADVICE = {"advice": (91, 3.1622777e-3, 0.545, 0.050005, 3, 256, 0.5), "misled": (512, 1e-4, 0.1, 0.1, 5, 64, 1.0)}
+
+
+def danlu_space(advice):
     space = []
     for name, kind, low, high, log in SPACE:
         if kind == "int":
@@ -74,12 +80,15 @@ def danlu_space():
         else:
             d = {"name": "FloatDistribution", "attributes": {"step": None, "low": low, "high": high, "log": log}}
         space.append({"name": name, "distribution": d})
+        if advice:
+            space[-1]["advised"] = ADVICE[advice][len(space) - 1]
     return space
 
 
 def run_danlu(curves, policy, task, seed, budget, binary):
     process = subprocess.Popen([binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    job = dict(space=danlu_space(), max_steps=EPOCHS, budget_steps=budget, seed=seed, policy=policy, direction="maximize")
+    policy, _, advice = policy.partition("@")
+    job = dict(space=danlu_space(advice), max_steps=EPOCHS, budget_steps=budget, seed=seed, policy=policy, direction="maximize")
     process.stdin.write(json.dumps(job) + "\n")
     process.stdin.flush()
     for line in process.stdout:
@@ -154,7 +163,8 @@ def main():
     p.add_argument("--data", default=str(ROOT.parent / "shared" / "lcbench"))
     p.add_argument("--seeds", type=int, default=20)
     p.add_argument("--first-seed", type=int, default=0)
-    p.add_argument("--policies", default="freeze_thaw,random,asha,tpe_asha,optuna_default,optuna_tpe_hyperband,optuna_asha")
+    p.add_argument("--policies", default="tpe+asha,prior+asha@advice,prior+asha@misled,random+asha,tpe+asha:3:1,random+asha:3:1,tpe+hyperband,random+none,freeze_thaw,"
+                   "optuna_default,optuna_tpe_hyperband,optuna_asha,optuna_random")
     p.add_argument("--binary", default=None, help="the example `serve_curves`, built with --release")
     p.add_argument("--workers", type=int, default=os.cpu_count())
     p.add_argument("--tasks", default=",".join(TASKS))

@@ -1,11 +1,12 @@
 //! Runs one policy on learning curves that another process supplies: the danlu side of `bench/tune/lcbench.py`.
 //!
-//! Standard input, first line: `{"space": [...], "max_steps": 52, "budget_steps": 1040, "seed": 1, "policy": "freeze_thaw",
+//! Standard input, first line: `{"space": [...], "max_steps": 52, "budget_steps": 1040, "seed": 1, "policy": "tpe+asha",
 //! "direction": "maximize"}`. Then, for each line `{"values": {...}}` on standard output, one line with the whole curve as a JSON list.
 //! The policy sees a step only after it has paid for it. At the end: `{"trace": [[steps spent, best value], ...]}`.
 
-use danlu_tune::sampler::{Prior, Random, Sobol, Tpe};
-use danlu_tune::scheduler::{Asha, Full, Hyperband, Median, Stop, Verdict};
+use danlu_tune::policy::FreezeThaw;
+use danlu_tune::sampler::{Prior, Random, Sampler, Sobol, Tpe};
+use danlu_tune::scheduler::{Asha, Full, Hyperband, Median, Scheduler, Stop, Verdict, first_rung};
 use danlu_tune::store::{LetGo, Outcome, Owner};
 use danlu_tune::{Asked, Direction, MemoryStore, Pair, Policy, Report, Space, Study, StudySpec};
 use serde::Deserialize;
@@ -25,23 +26,37 @@ struct Job {
     direction: Direction,
 }
 
+/// `freeze_thaw[:eta:first]`, or a sampler and a scheduler such as `tpe+asha[:eta:first]`.
 fn policy(job: &Job) -> Result<Box<dyn Policy>, Box<dyn Error>> {
-    Ok(match job.policy.as_str() {
-        "freeze_thaw" => Box::new(danlu_tune::policy::FreezeThaw::new(job.seed)),
-        "random" => Box::new(Pair { sampler: Random, scheduler: Full }),
-        "sobol" => Box::new(Pair { sampler: Sobol::new(job.seed), scheduler: Full }),
-        "tpe" => Box::new(Pair { sampler: Tpe::default(), scheduler: Full }),
-        "tpe_median" => Box::new(Pair { sampler: Tpe::default(), scheduler: Median::default() }),
-        "asha" => Box::new(Pair { sampler: Random, scheduler: Asha::new(1, 3.0, Stop::Pause) }),
-        "tpe_asha" => {
-            Box::new(Pair { sampler: Prior::new(Tpe::default()), scheduler: Asha::new(1, 3.0, Stop::Pause) })
-        }
-        "tpe_hyperband" => Box::new(Pair {
-            sampler: Tpe::default(),
-            scheduler: Hyperband::new(1, 3.0, job.max_steps, Stop::Prune),
-        }),
-        other => return Err(format!("unknown policy `{other}`").into()),
-    })
+    let (sampler, scheduler) = job.policy.split_once('+').unwrap_or(("", job.policy.as_str()));
+    let mut words = scheduler.split(':');
+    let kind = words.next().unwrap_or_default();
+    let eta = words.next().map(str::parse::<f64>).transpose()?;
+    let first = words.next().map(str::parse::<u64>).transpose()?;
+    if kind == "freeze_thaw" {
+        let mut policy = FreezeThaw::new(job.seed);
+        policy.eta = eta.unwrap_or(policy.eta);
+        policy.first = first.unwrap_or(policy.first);
+        return Ok(Box::new(policy));
+    }
+    let (eta, first) = (eta.unwrap_or(3.0), first.unwrap_or_else(|| first_rung(job.max_steps)));
+    let sampler: Box<dyn Sampler> = match sampler {
+        "random" => Box::new(Random),
+        "sobol" => Box::new(Sobol::new(job.seed)),
+        "tpe" => Box::new(Tpe::default()),
+        "prior" => Box::new(Prior::new(Tpe::default())),
+        other => return Err(format!("unknown sampler `{other}` in `{}`", job.policy).into()),
+    };
+    let scheduler: Box<dyn Scheduler> = match kind {
+        "none" => Box::new(Full),
+        "median" => Box::new(Median::default()),
+        "asha" => Box::new(Asha::new(first, eta, Stop::Pause)),
+        "asha_prune" => Box::new(Asha::new(first, eta, Stop::Prune)),
+        "hyperband" => Box::new(Hyperband::new(first, eta, job.max_steps, Stop::Pause)),
+        "hyperband_prune" => Box::new(Hyperband::new(first, eta, job.max_steps, Stop::Prune)),
+        other => return Err(format!("unknown scheduler `{other}` in `{}`", job.policy).into()),
+    };
+    Ok(Box::new(Pair { sampler, scheduler }))
 }
 
 fn main() -> Result<(), Box<dyn Error>> {

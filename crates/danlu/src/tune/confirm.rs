@@ -92,15 +92,23 @@ pub fn confirm(
     Ok(all)
 }
 
-/// Whether the first is better than the second by more than seeds explain (Welch's t, two-sided 95 % at about 4 degrees of
-/// freedom).
+/// Whether the first is better than the second by more than seeds explain: Welch's t, two-sided 95 % at about 4 degrees of
+/// freedom. Seeds that made no difference at all (a tiny validation set on which every run gets the same images right) say nothing of their noise,
+/// so then no gap is called real; where only one of the two shows no spread, the other's stands for both.
 pub(super) fn verdict(first: &Confirmed, second: &Confirmed, metric: Metric) -> String {
-    let n = first.values.len().min(second.values.len()).max(1) as f64;
-    let gap = (first.mean() - second.mean()).abs();
-    let error = ((first.deviation().powi(2) + second.deviation().powi(2)) / n).sqrt();
+    let n = first.values.len().min(second.values.len());
     let (a, b) = (metric.show(first.mean()), metric.show(second.mean()));
     let head = format!("over {n} seeds trial {} has {a} and trial {} has {b}", first.number, second.number);
-    if gap > 2.776 * error && error > 0.0 {
+    let (one, other) = (first.deviation(), second.deviation());
+    let (one, other) = (if one > 0.0 { one } else { other }, if other > 0.0 { other } else { one });
+    // Also where a loss is not a number.
+    if n < 2 || !(one > 0.0 && other > 0.0) {
+        return format!(
+            "{head}; the seeds made no difference to either, so their noise is not known and the gap proves nothing: a larger validation set would tell"
+        );
+    }
+    let gap = (first.mean() - second.mean()).abs();
+    if gap > 2.776 * ((one.powi(2) + other.powi(2)) / n as f64).sqrt() {
         format!("{head}: more than seed noise explains")
     } else {
         format!("{head}: no more than seed noise explains, so choose by cost")
@@ -121,5 +129,22 @@ mod tests {
         );
         let noise = verdict(&of(3, &[0.91, 0.90, 0.92]), &of(5, &[0.909, 0.899, 0.919]), Metric::Top1);
         assert!(noise.ends_with("no more than seed noise explains, so choose by cost"), "{noise}");
+    }
+
+    #[test]
+    fn without_any_spread_no_gap_is_called_real() {
+        let of = |number, values: &[f64]| Confirmed { number, values: values.to_vec() };
+        for (first, second) in [
+            (of(3, &[0.91, 0.91, 0.91]), of(5, &[0.88, 0.88, 0.88])),
+            (of(3, &[0.91]), of(5, &[0.88])),
+            (of(3, &[f64::NAN, 0.9, 0.9]), of(5, &[f64::NAN, 0.8, 0.8])),
+        ] {
+            let said = verdict(&first, &second, Metric::Top1);
+            assert!(said.contains("the gap proves nothing"), "{said}");
+        }
+        // One recipe without spread does not make the other's noise vanish.
+        let said =
+            verdict(&of(3, &[0.91, 0.91, 0.91]), &of(5, &[0.905, 0.88, 0.93]), Metric::Top1);
+        assert!(said.ends_with("no more than seed noise explains, so choose by cost"), "{said}");
     }
 }

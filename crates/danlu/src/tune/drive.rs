@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use danlu_train::{StopFlag, available_memory};
 use danlu_tune::policy::FreezeThaw;
 use danlu_tune::sampler::{Grid, Prior, Random, Sobol, Tpe};
-use danlu_tune::scheduler::{Asha, Full, Hyperband, Median, Stop};
+use danlu_tune::scheduler::{Asha, Full, Hyperband, Median, Stop, first_rung};
 use danlu_tune::store::{self, Owner};
 use danlu_tune::worker::{Budget, Event, Finish, Worker};
 use danlu_tune::{Pair, Policy, Study, StudySpec, TuneError, View};
@@ -69,7 +69,7 @@ pub struct Control<'a> {
     pub workers: usize,
     /// Seed of the samplers.
     pub seed: u64,
-    /// `sampler+scheduler` such as `random+asha` (the default of the command line: the best that was measured) or `tpe+asha`; or `freeze_thaw`.
+    /// `sampler+scheduler` such as `prior+asha` ([`DEFAULT_POLICY`]) or `tpe+hyperband`; or `freeze_thaw`.
     pub policy: String,
     /// Limits.
     pub limits: Limits,
@@ -80,6 +80,9 @@ pub struct Control<'a> {
     /// Told what happens.
     pub observer: &'a (dyn Fn(&Event, &View) + Sync),
 }
+
+/// Advice first, then TPE, with pause/resume ASHA: the best that was measured (docs/guide/tuning.md).
+pub const DEFAULT_POLICY: &str = "prior+asha";
 
 /// Makes a policy by name.
 ///
@@ -107,8 +110,8 @@ pub(super) fn policy(name: &str, spec: &StudySpec, seed: u64) -> Result<Box<dyn 
     let scheduler: Box<dyn danlu_tune::scheduler::Scheduler> = match scheduler {
         "none" => Box::new(Full),
         "median" => Box::new(Median::default()),
-        "asha" => Box::new(Asha::new(1, 3.0, Stop::Pause)),
-        "hyperband" => Box::new(Hyperband::new(1, 3.0, spec.max_steps, Stop::Pause)),
+        "asha" => Box::new(Asha::new(first_rung(spec.max_steps), 3.0, Stop::Pause)),
+        "hyperband" => Box::new(Hyperband::new(first_rung(spec.max_steps), 3.0, spec.max_steps, Stop::Pause)),
         other => return Err(refuse(other)),
     };
     Ok(Box::new(Pair { sampler, scheduler }))

@@ -11,7 +11,7 @@ mod parallel;
 mod runs;
 
 pub use confirm::{Confirmed, confirm};
-pub use drive::{Control, Limits, drive};
+pub use drive::{Control, DEFAULT_POLICY, Limits, drive};
 pub use outcome::{Best, Report, best, trials_of, verdicts, write_report};
 pub use parallel::best_workers;
 pub use runs::Runs;

@@ -26,7 +26,7 @@ struct Job {
     direction: Direction,
 }
 
-/// `freeze_thaw[:eta:first]`, or a sampler and a scheduler such as `tpe+asha[:eta:first]`.
+/// `freeze_thaw[:eta:first:startup]`, or a sampler and a scheduler such as `tpe+asha[:eta:first]`.
 fn policy(job: &Job) -> Result<Box<dyn Policy>, Box<dyn Error>> {
     let (sampler, scheduler) = job.policy.split_once('+').unwrap_or(("", job.policy.as_str()));
     let mut words = scheduler.split(':');
@@ -37,6 +37,7 @@ fn policy(job: &Job) -> Result<Box<dyn Policy>, Box<dyn Error>> {
         let mut policy = FreezeThaw::new(job.seed);
         policy.eta = eta.unwrap_or(policy.eta);
         policy.first = first.unwrap_or(policy.first);
+        policy.startup = words.next().map(str::parse).transpose()?.unwrap_or(policy.startup);
         return Ok(Box::new(policy));
     }
     let (eta, first) = (eta.unwrap_or(3.0), first.unwrap_or_else(|| first_rung(job.max_steps)));

@@ -8,7 +8,9 @@ use danlu_tune::sampler::{Prior, Tpe};
 use danlu_tune::scheduler::{Asha, Stop};
 use danlu_tune::store::Owner;
 use danlu_tune::worker::{Budget, Ended, Go, Job, Objective, Reporter, Worker};
-use danlu_tune::{Direction, Distribution, MemoryStore, Pair, Parameter, Report, Space, Store, Study, StudySpec};
+use danlu_tune::{
+    Direction, Distribution, MemoryStore, Pair, Parameter, Report, Space, Store, Study, StudySpec,
+};
 use std::time::Duration;
 
 /// A curve that falls towards `(x - 0.3)^2 + (log10 lr + 2)^2` in 20 steps.

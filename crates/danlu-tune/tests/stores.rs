@@ -1,6 +1,8 @@
 //! The same promises on every store: memory, SQLite, PostgreSQL.
 
+mod optuna;
 mod server;
+mod trouble;
 
 use danlu_tune::store::{self, LetGo, Outcome, Owner, Wanted};
 use danlu_tune::worker::{Budget, Ended, Finish, Go, Job, Objective, Reporter, Worker};

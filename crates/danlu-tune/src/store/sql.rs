@@ -159,8 +159,10 @@ pub struct SqlStore {
 impl SqlStore {
     /// Checks the schema, or creates it in an empty database.
     pub(crate) fn new(backend: Box<dyn Backend>, create: bool) -> Result<Self> {
-        let mut store = SqlStore { backend, patience: Duration::from_secs(60) };
+        // Whoever begins may have mistyped the address: that is said soon. A study that is under way waits longer.
+        let mut store = SqlStore { backend, patience: Duration::from_secs(5) };
         store.run(true, &mut |tx| prepare(tx, create))?;
+        store.patience = Duration::from_secs(60);
         Ok(store)
     }
 

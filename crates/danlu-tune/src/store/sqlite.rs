@@ -115,3 +115,84 @@ impl Tx for SqliteTx<'_> {
         self.rows(statement, values).map(|r| r.0).map_err(|e| failure(self.address, "reading", &e))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Owner, Store};
+    use crate::{Direction, Distribution, Parameter, Report, Space, StudySpec};
+
+    fn spec() -> StudySpec {
+        let space = Space::new(vec![Parameter::new("x", Distribution::float(0.0, 1.0))]);
+        StudySpec {
+            name: "s".into(),
+            direction: Direction::Minimize,
+            space: space.unwrap_or_else(|error| panic!("{error}")),
+            max_steps: 9,
+            context: serde_json::Value::String("a study ".repeat(64)),
+        }
+    }
+
+    /// A store on a file whose connection has this setting.
+    fn with(path: &Path, setting: &str) -> Result<SqlStore> {
+        drop(open_sqlite(path, true)?);
+        let connection =
+            Connection::open(path).map_err(|e| failure("sqlite:s.db", "opening the file", &e))?;
+        let set = connection.execute_batch(setting);
+        set.map_err(|e| failure("sqlite:s.db", "setting it up", &e))?;
+        SqlStore::new(Box::new(Sqlite { address: "sqlite:s.db".into(), connection }), false)
+    }
+
+    #[test]
+    fn a_full_disk_is_said_and_what_was_reported_before_is_safe() -> Result<()> {
+        let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+        let path = folder.path().join("s.db");
+        let spec = spec();
+        let owner = Owner { worker: "one".into(), lease: Duration::from_secs(60) };
+        // As many pages as there are and a few more.
+        let mut full = with(&path, "PRAGMA max_page_count = 1")?;
+        let id = open_sqlite(&path, true)?.create_study(&spec)?;
+        let claim = open_sqlite(&path, true)?.create_trial(id, &spec.space, &vec![Some(0.5)], &owner)?;
+        let mut written = 0;
+        let error = loop {
+            let report = Report { step: written + 1, value: 0.5, seconds: 1.0 };
+            match full.record(&claim, &owner, &report, None) {
+                Ok(()) if written < 10_000 => written += 1,
+                Ok(()) => panic!("never full"),
+                Err(error) => break error,
+            }
+        };
+        let TuneError::Store { reason, transient, .. } = &error else { panic!("{error}") };
+        assert!(reason.starts_with("the disk is full") && !transient, "{error}");
+        let mut later = open_sqlite(&path, false)?;
+        let mut cursor = Default::default();
+        let trials = later.changes(id, &spec.space, &mut cursor)?;
+        assert_eq!(trials[0].steps(), written);
+        // With room again the same worker goes on with its lease.
+        later.record(&claim, &owner, &Report { step: written + 1, value: 0.5, seconds: 1.0 }, None)
+    }
+
+    #[test]
+    fn a_read_only_file_is_said_as_such() -> Result<()> {
+        let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+        let opened = with(&folder.path().join("s.db"), "PRAGMA query_only = ON");
+        let Err(TuneError::Store { reason, transient, .. }) = opened else { panic!("it was opened") };
+        assert!(reason.starts_with("it is read-only") && !transient, "{reason}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_that_stays_locked_is_given_up_with_a_hint() -> Result<()> {
+        let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+        let path = folder.path().join("s.db");
+        let mut store = with(&path, "PRAGMA busy_timeout = 20")?;
+        store.patience = Duration::from_millis(100);
+        let blocker = Connection::open(&path).map_err(|e| failure("sqlite:s.db", "opening the file", &e))?;
+        let locked = blocker.execute_batch("BEGIN IMMEDIATE");
+        locked.map_err(|e| failure("sqlite:s.db", "locking", &e))?;
+        let Err(error) = store.create_study(&spec()) else { panic!("it was written to") };
+        assert!(matches!(error, TuneError::Store { transient: true, .. }), "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("busy or unreachable")), "{error}");
+        Ok(())
+    }
+}

@@ -143,8 +143,7 @@ mod tests {
             assert!(said.contains("the gap proves nothing"), "{said}");
         }
         // One recipe without spread does not make the other's noise vanish.
-        let said =
-            verdict(&of(3, &[0.91, 0.91, 0.91]), &of(5, &[0.905, 0.88, 0.93]), Metric::Top1);
+        let said = verdict(&of(3, &[0.91, 0.91, 0.91]), &of(5, &[0.905, 0.88, 0.93]), Metric::Top1);
         assert!(said.ends_with("no more than seed noise explains, so choose by cost"), "{said}");
     }
 }

@@ -2,6 +2,8 @@
 
 mod grid;
 mod prior;
+#[cfg(test)]
+mod properties;
 mod random;
 mod sobol;
 mod tpe;

@@ -9,7 +9,7 @@ A policy of danlu is `sampler+scheduler[:eta[:first rung]]` or `freeze_thaw`; `@
 configuration space as advised values, `@misled` the opposite corner (least learning rate and momentum, largest dropout and weight decay).
 Needs numpy, onnxruntime, scipy and, for the Optuna rows, optuna. Without the data it says so and exits 0.
 """
-import argparse, json, math, os, subprocess, sys, time
+import argparse, functools, json, math, os, subprocess, sys, time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -143,9 +143,14 @@ def run_optuna(curves, policy, task, seed, budget):
     return trace
 
 
+@functools.cache
+def curves_of(data):
+    return Curves(data)
+
+
 def one(args):
     data, policy, task, seed, budget, binary, best, median = args
-    curves = Curves(data)
+    curves = curves_of(data)
     started = time.time()
     if policy.startswith("optuna"):
         trace = run_optuna(curves, policy, task, seed, budget)
@@ -169,6 +174,7 @@ def main():
     p.add_argument("--workers", type=int, default=os.cpu_count())
     p.add_argument("--tasks", default=",".join(TASKS))
     p.add_argument("--by-task", action="store_true")
+    p.add_argument("--log", help="a line of JSON for each run; what stands there is not run again, so that a cut run goes on")
     a = p.parse_args()
     if not (Path(a.data) / "model.onnx").exists():
         print(f"skipped: no LCBench surrogate at {a.data} (github: slds-lmu/yahpo_data, folder lcbench)")
@@ -191,10 +197,20 @@ def main():
     ]
     result = {policy: {} for policy in policies}
     seconds = dict.fromkeys(policies, 0.0)
+    done = {}
+    if a.log and Path(a.log).exists():
+        for policy, task, seed, row, took in map(json.loads, Path(a.log).read_text().splitlines()):
+            done[policy, task, seed] = policy, task, seed, row, took
+    log = open(a.log, "a", buffering=1) if a.log else None
+    open_jobs = [job for job in jobs if job[1:4] not in done]
     with ProcessPoolExecutor(a.workers) as pool:
-        for policy, task, seed, row, took in pool.map(one, jobs, chunksize=2):
-            result[policy][task, seed] = row
-            seconds[policy] += took
+        for answer in pool.map(one, open_jobs):
+            done[answer[:3]] = answer
+            if log:
+                print(json.dumps(answer), file=log)
+    for policy, task, seed, row, took in (done[job[1:4]] for job in jobs):
+        result[policy][task, seed] = row
+        seconds[policy] += took
     print(f"mean normalised regret +- standard error, {len(tasks)} tasks x {a.seeds} seeds, by full trainings spent")
     print(f"{'policy':24}" + "".join(f"{b:>16}" for b in BUDGETS) + "   s/run")
     for policy in policies:

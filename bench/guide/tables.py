@@ -1,0 +1,2 @@
+def write_tables(*_):
+    raise SystemExit("not yet")

@@ -55,7 +55,8 @@ def write_views(data, folder):
     count = struct.unpack(">I", header[4:8])[0]
     folders = {}
     for view in VIEWS:
-        target = folder / view.replace(" ", "-")
+        # Its name tells danlu that the classes are those of Fashion-MNIST.
+        target = folder / view.replace(" ", "-") / "fashion-mnist"
         folders[view] = target
         if (target / "t10k-labels-idx1-ubyte").exists():
             continue

@@ -64,7 +64,8 @@ fn trunc_normal_stays_within_its_bounds_with_the_moments_of_the_cut_normal() {
 
 #[test]
 fn orthogonal_rows_or_columns_are_orthonormal_times_gain() {
-    for shape in [&[6, 4, 3, 3][..], &[40, 2, 3, 3], &[7, 7]] {
+    // The last ones take several blocks of reflections.
+    for shape in [&[6, 4, 3, 3][..], &[40, 2, 3, 3], &[7, 7], &[1, 5], &[150, 170], &[140, 130], &[64, 64]] {
         let t = filled(shape, |t, s| init::orthogonal(t, 2.0, s));
         let rows = shape[0];
         let columns = t.data.len() / rows;
@@ -82,6 +83,29 @@ fn orthogonal_rows_or_columns_are_orthonormal_times_gain() {
             }
         }
     }
+}
+
+#[test]
+fn orthogonal_matrices_are_uniform_over_the_rotations_and_reflections() {
+    // The moments of Haar's measure on O(3): a QR decomposition whose signs are left as they fall fails the first.
+    let mut stream = Stream::new(7, Purpose::Init, 0, 0);
+    let (n, mut mean, mut square, mut apart, mut beside, mut turns) = (20_000, [0.0; 9], 0.0, 0.0, 0.0, 0.0);
+    for _ in 0..n {
+        let mut t = Tensor { shape: vec![3, 3], data: vec![0.0; 9] };
+        init::orthogonal(&mut t, 1.0, &mut stream);
+        let q: Vec<f64> = t.data.iter().map(|&v| f64::from(v)).collect();
+        mean.iter_mut().zip(&q).for_each(|(m, v)| *m += v / f64::from(n));
+        square += q[0] * q[0] / f64::from(n);
+        apart += (q[0] * q[4]).powi(2) / f64::from(n);
+        beside += (q[0] * q[1]).powi(2) / f64::from(n);
+        let det = q[0] * (q[4] * q[8] - q[5] * q[7]) - q[1] * (q[3] * q[8] - q[5] * q[6])
+            + q[2] * (q[3] * q[7] - q[4] * q[6]);
+        turns += f64::from(u8::from(det > 0.0)) / f64::from(n);
+    }
+    assert!(mean.iter().all(|m| m.abs() < 0.02), "{mean:?}");
+    assert!((square - 1.0 / 3.0).abs() < 0.01, "{square}");
+    assert!((apart - 2.0 / 15.0).abs() < 0.006 && (beside - 1.0 / 15.0).abs() < 0.004, "{apart} {beside}");
+    assert!((turns - 0.5).abs() < 0.02, "{turns}");
 }
 
 #[test]

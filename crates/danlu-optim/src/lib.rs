@@ -58,7 +58,7 @@ mod check;
 mod config;
 mod error;
 mod group;
-mod matrix;
+pub mod matrix;
 mod optimizer;
 mod param;
 mod real;

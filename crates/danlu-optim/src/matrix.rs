@@ -1,18 +1,30 @@
 //! A safe door to the `gemm` crate: matrices are slices with strides, and every access is checked to lie inside before the product runs.
+//! Muon orthogonalises with it, and the orthogonal initialisation of `danlu-nn`.
 
 use crate::real::Real;
 
 /// A matrix in a slice: element `(i, j)` is `values[i * strides[0] + j * strides[1]]`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Matrix<'a, T> {
-    pub(crate) values: &'a [T],
-    pub(crate) rows: usize,
-    pub(crate) columns: usize,
-    pub(crate) strides: [usize; 2],
+pub struct Matrix<'a, T> {
+    /// The slice that holds it.
+    pub values: &'a [T],
+    /// Number of rows.
+    pub rows: usize,
+    /// Number of columns.
+    pub columns: usize,
+    /// How far apart neighbours in a column, and neighbours in a row, are.
+    pub strides: [usize; 2],
 }
 
-impl<T> Matrix<'_, T> {
-    pub(crate) fn transposed(self) -> Self {
+impl<'a, T> Matrix<'a, T> {
+    /// `values` as `[rows, columns]`, row by row, its rows `stride` apart.
+    pub fn row_major(values: &'a [T], rows: usize, columns: usize, stride: usize) -> Self {
+        Matrix { values, rows, columns, strides: [stride, 1] }
+    }
+
+    /// The same values with rows and columns exchanged.
+    #[must_use]
+    pub fn transposed(self) -> Self {
         let [rows, columns] = self.strides;
         Matrix { rows: self.columns, columns: self.rows, strides: [columns, rows], ..self }
     }
@@ -25,7 +37,10 @@ fn span(rows: usize, columns: usize, strides: [usize; 2]) -> usize {
 
 /// `out = keep * out + scale * a b`, on one thread, so that the bits do not depend on the number of threads.
 /// `out` has the rows of `a`, the columns of `b` and strides of its own, which must not make elements coincide.
-pub(crate) fn multiply<T: Real>(
+///
+/// # Panics
+/// Where the inner sides differ or are 0, or a matrix reaches beyond its slice: mistakes of the caller, not of a user.
+pub fn multiply<T: Real>(
     out: &mut [T],
     out_strides: [usize; 2],
     keep: T,

@@ -4,7 +4,7 @@ use danlu_rng::{Purpose, Stream};
 
 use crate::error::{NnError, Result};
 use crate::graph::{Graph, ParamInfo, ParamKind};
-use crate::init::{Fans, InitConfig, InitMethod, Mode, Nonlinearity};
+use crate::init::{Fans, InitConfig, InitMethod, Mode, Nonlinearity, orthogonal};
 use crate::state_dict::Tensor;
 
 /// `torch.nn.init.kaiming_normal_` with a = 0: normal, standard deviation gain / sqrt(fan).
@@ -84,34 +84,6 @@ pub fn dirac(tensor: &mut Tensor, groups: usize) {
         if i < input {
             tensor.data[((o * input + i) * rows + rows / 2) * columns + columns / 2] = 1.0;
         }
-    }
-}
-
-/// `torch.nn.init.orthogonal_`: rows (or columns, where there are more rows) of `[out, rest]` are orthonormal, times
-/// gain. Householder-free: modified Gram-Schmidt, twice, in f64, which is orthogonal to rounding.
-pub fn orthogonal(tensor: &mut Tensor, gain: f64, stream: &mut Stream) {
-    let rows = tensor.shape.first().copied().unwrap_or(1).max(1);
-    let columns = (tensor.data.len() / rows).max(1);
-    let (vectors, length) = (rows.min(columns), rows.max(columns));
-    let mut basis: Vec<Vec<f64>> = Vec::with_capacity(vectors);
-    while basis.len() < vectors {
-        let mut v: Vec<f64> = (0..length).map(|_| stream.normal()).collect();
-        for _ in 0..2 {
-            for b in &basis {
-                let dot: f64 = v.iter().zip(b).map(|(x, y)| x * y).sum();
-                v.iter_mut().zip(b).for_each(|(x, y)| *x -= dot * y);
-            }
-        }
-        let norm = v.iter().map(|x| x * x).sum::<f64>().sqrt();
-        if norm > 1e-6 {
-            v.iter_mut().for_each(|x| *x /= norm);
-            basis.push(v);
-        }
-    }
-    for (i, value) in tensor.data.iter_mut().enumerate() {
-        let (r, c) = (i / columns, i % columns);
-        let x = if rows <= columns { basis[r][c] } else { basis[c][r] };
-        *value = (gain * x) as f32;
     }
 }
 

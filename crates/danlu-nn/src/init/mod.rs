@@ -6,12 +6,14 @@
 mod config;
 mod fan;
 mod fill;
+mod orthogonal;
 
 pub use config::{InitConfig, InitGroup, InitMethod};
 pub use fan::{Fans, Mode, Nonlinearity};
 pub use fill::{
-    constant, dirac, kaiming_normal, kaiming_uniform, normal, orthogonal, pytorch_default, trunc_normal,
+    constant, dirac, kaiming_normal, kaiming_uniform, normal, pytorch_default, trunc_normal,
     uniform, xavier_normal, xavier_uniform,
 };
+pub use orthogonal::orthogonal;
 
 pub(crate) use fill::initial_values;

@@ -81,7 +81,7 @@ pub(super) fn run(args: InitArgs) -> anyhow::Result<()> {
     let mut outputs = Vec::new();
     let mut terminal = Terminal::new(args.json);
     for (name, method) in methods()? {
-        // The orthogonal one of a VGG's 25088x4096 weights alone takes many minutes.
+        // The orthogonal one of a VGG takes a while.
         terminal.say(&format!("{name}: through {} as initialised", recipe.network.name()));
         let layers = through(&graph, &prepared, &batch, &method)?;
         outputs.push((name.to_owned(), feature_maps(&one, &prepared, &batch, &method)?));

@@ -115,3 +115,46 @@ fn initialisations_are_compared_layer_by_layer() {
     assert!(kaiming[last] > 1e-2 && kaiming[last] < 1e2, "{kaiming:?}");
     assert!(std::fs::read_to_string(folder.join("init.svg")).expect("is there").contains("</svg>"));
 }
+
+#[test]
+fn gradient_descent_on_a_valley_follows_the_closed_form_until_a_step_is_too_large() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    let value = json(danlu(folder).args(["show", "descent", "--json", "--output", "d.svg"]));
+    for path in value["paths"].as_array().expect("paths") {
+        let lr = path["lr"].as_f64().expect("a rate");
+        let points = path["points"].as_array().expect("points");
+        assert_eq!(points.len(), 31);
+        for (k, point) in points.iter().enumerate() {
+            // Each step multiplies a parameter by 1 - lr * curvature, and the curvatures are 1 and 10.
+            let power = |curvature: f64| (1.0 - lr * curvature).powi(k as i32);
+            let (x, y) = (-9.0 * power(1.0), 2.0 * power(10.0));
+            let found = numbers(point);
+            assert!((found[0] - x).abs() < 1e-9 && (found[1] - y).abs() < 1e-9 * y.abs().max(1.0), "{lr} {k}");
+        }
+    }
+    assert!(std::fs::read_to_string(folder.join("d.svg")).expect("a picture").starts_with("<svg"));
+
+    // Steps above 2 / 10 climb the walls; the table says so.
+    let table = danlu(folder).args(["show", "descent", "--lr", "0.02", "--lr", "0.25"]).assert().success();
+    let text = String::from_utf8_lossy(&table.get_output().stdout).into_owned();
+    assert!(text.contains("on its way") && text.contains("climbs"), "{text}");
+}
+
+#[test]
+fn descent_refuses_what_no_optimizer_takes() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (arguments, says) in [
+        (&["--lr=-0.1"][..], "`optimizer.lr`"),
+        (&["--optimizer", "sdg"], "sgd"),
+        (&["--set", "momentun=0.9"], "momentum"),
+        (&["--steepness", "0"], "1 to 1000"),
+        (&["--start", "1"], "two numbers"),
+        (&["--steps", "0"], "1..=10000"),
+        (&["--output", "d.jpg"], ".svg or .png"),
+    ] {
+        let failed = danlu(folder.path()).args(["show", "descent"]).args(arguments).assert().code(2);
+        let text = String::from_utf8_lossy(&failed.get_output().stderr).into_owned();
+        assert!(text.contains(says), "{arguments:?}: {text}");
+    }
+}

@@ -4,6 +4,7 @@ mod activations;
 mod augment;
 mod curves;
 mod dataset;
+mod descent;
 mod init;
 pub(super) mod output;
 mod schedule;
@@ -59,6 +60,8 @@ enum Show {
     Augment(Box<augment::AugmentArgs>),
     /// What each initialisation makes of an image, in one convolution and layer by layer
     Init(Box<init::InitArgs>),
+    /// The path of an optimizer over a loss of two parameters, with a small, a good and a too large step
+    Descent(descent::DescentArgs),
 }
 
 pub(crate) fn run(args: ShowArgs) -> anyhow::Result<()> {
@@ -78,6 +81,7 @@ pub(crate) fn run(args: ShowArgs) -> anyhow::Result<()> {
         Show::Schedule(args) => schedule::run(*args),
         Show::Augment(args) => augment::run(*args),
         Show::Init(args) => init::run(*args),
+        Show::Descent(args) => descent::run(args),
     }
 }
 

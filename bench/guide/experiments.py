@@ -70,7 +70,7 @@ def read_run(folder):
         found["best_top1"] = float(best["val_top1"])
         found["last_top1"] = float(last["val_top1"])
         found["last_loss"] = finite(last["val_loss"])
-        found["train_top1"] = float(last["train_top1"])
+        found["train_top1"] = finite(last["train_top1"])
         found["train_loss"] = finite(last["train_loss"])
         found["first_top1"] = float(rows[0]["val_top1"])
     for line in (folder / "events.jsonl").open():
@@ -81,8 +81,8 @@ def read_run(folder):
 
 
 def finite(text):
-    """JSON has no NaN."""
-    value = float(text)
+    """JSON has no NaN; a column is empty where it means nothing, as training accuracy under MixUp."""
+    value = float(text or "nan")
     return value if math.isfinite(value) else None
 
 
@@ -130,44 +130,36 @@ def known(found):
     return out
 
 
-def chosen(experiment, found):
-    """The settings of an experiment that still have to be trained, those of a search narrowed to the best of each group."""
+def missing(found, only):
+    """The next training that is not on record: every setting with the first seed, then with the second, and so on."""
     for seed in SEEDS:
-        for setting in experiment.settings:
-            if (experiment.name, setting.name, seed) in found:
+        for experiment in EXPERIMENTS:
+            if only and experiment.name not in only:
                 continue
-            if setting.group and seed != SEEDS[0]:
-                rivals = [s for s in experiment.settings if s.group == setting.group]
-                first = [found.get((experiment.name, s.name, SEEDS[0])) for s in rivals]
-                if None in first:
-                    continue
-                best = max(range(len(rivals)), key=lambda i: first[i].get("best_top1", 0.0))
-                if rivals[best] is not setting:
-                    continue
-            yield setting, seed
+            for setting in experiment.settings:
+                if (experiment.name, setting.name, seed) not in found:
+                    return experiment, setting, seed
+    return None
 
 
 def run(args):
     args.runs.mkdir(parents=True, exist_ok=True)
-    for experiment in EXPERIMENTS:
-        if args.only and experiment.name not in args.only:
-            continue
-        while True:
-            found = results()
-            todo = next(iter(chosen(experiment, found)), None)
-            if todo is None:
-                break
-            while args.wait_for and pathlib.Path(args.wait_for).exists():
-                time.sleep(5)
-            setting, seed = todo
-            same = None if experiment.rotated else known(found).get(essence(setting.stages, seed))
-            if same:
-                line = same | {"experiment": experiment.name, "setting": setting.name}
-                keep(line)
-            else:
-                line = run_setting(args, experiment, setting, seed)
-            top1 = line.get("best_top1", float("nan"))
-            print(f"{time.strftime('%H:%M:%S')} {experiment.name}: {setting.name}, seed {seed}: {top1:.4f}", flush=True)
+    while True:
+        found = results()
+        todo = missing(found, args.only)
+        if todo is None:
+            break
+        while args.wait_for and pathlib.Path(args.wait_for).exists():
+            time.sleep(5)
+        experiment, setting, seed = todo
+        same = None if experiment.rotated else known(found).get(essence(setting.stages, seed))
+        if same:
+            line = same | {"experiment": experiment.name, "setting": setting.name}
+            keep(line)
+        else:
+            line = run_setting(args, *todo)
+        top1 = line.get("best_top1", float("nan"))
+        print(f"{time.strftime('%H:%M:%S')} {experiment.name}: {setting.name}, seed {seed}: {top1:.4f}", flush=True)
 
 
 def main():

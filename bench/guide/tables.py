@@ -12,7 +12,7 @@ def spread(values, percent):
     """`85.2 ± 0.4`: mean and sample standard deviation."""
     values = [value for value in values if value is not None]
     if not values:
-        return "not finite"
+        return "-"
     if percent:
         values = [100 * value for value in values]
     digits = 1 if percent else 3
@@ -48,7 +48,7 @@ COLUMNS = {
 
 
 def table(experiment, lines):
-    """One experiment as Markdown, its settings in their order; those of a search only where they won."""
+    """One experiment as Markdown, its settings in their order or ranked."""
     by_setting = {}
     for line in lines:
         if line["experiment"] == experiment.name:
@@ -56,7 +56,7 @@ def table(experiment, lines):
     rows = []
     for setting in experiment.settings:
         found = sorted(by_setting.get(setting.name, []), key=lambda line: line["seed"])
-        if not found or (setting.group and len(found) < 2):
+        if not found:
             continue
         name = setting.name + ("" if len(found) == len(SEEDS) else f" ({len(found)} seed{'s' * (len(found) > 1)})")
         if not all(line["finished"] for line in found):
@@ -73,8 +73,9 @@ def table(experiment, lines):
         head = [experiment.first, *any_line["rotated"]]
     else:
         head = [experiment.first] + [COLUMNS[column][0] for column in experiment.columns]
-    if any(setting.group for setting in experiment.settings):
-        rows.sort(key=lambda row: -float(row[1].split(" ")[0]))
+    if experiment.ranked:
+        at = 1 + experiment.columns.index(experiment.ranked)
+        rows.sort(key=lambda row: -float(row[at].split(" ")[0]) if row[at][0].isdigit() else 1.0)
     lines = ["| " + " | ".join(cells) + " |" for cells in [head, ["---"] + ["---:"] * (len(head) - 1), *rows]]
     return "\n".join(lines) + "\n"
 

@@ -48,6 +48,8 @@ def check(danlu, folder, number, case):
     losses = [event["loss"] for event in events if event["event"] == "iteration"]
     loss = max(abs(found / expected - 1) for found, expected in zip(losses, case["losses"], strict=True))
     weight = 0.0
+    if case["label"].startswith("schedule-free"):
+        return loss, None  # the weights that danlu saves are the average, those of the golden values where the gradient is taken
     with safe_open(run / "weights/last.safetensors", "np") as file:
         names = set(file.keys())
         for name, (_, norm) in case["final"].items():
@@ -67,7 +69,8 @@ def main():
         print("| training | largest relative difference of a loss | of a weight's norm |\n|---|---:|---:|")
         for number, case in enumerate(cases):
             loss, weight = check(danlu, folder, number, case)
-            print(f"| {case['label']} | {loss:.0e} | {weight:.0e} |", flush=True)
+            norm = "-" if weight is None else f"{weight:.0e}"
+            print(f"| {case['label']} | {loss:.0e} | {norm} |", flush=True)
 
 
 if __name__ == "__main__":

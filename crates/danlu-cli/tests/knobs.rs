@@ -280,3 +280,24 @@ fn views_of_an_image_are_averaged_as_probabilities() {
     let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
     assert!(text.contains("expected none, mirror or mirror_shift"), "{text}");
 }
+
+#[test]
+fn a_recipe_that_does_not_fit_its_data_or_network_leaves_no_run_behind() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    for (set, says) in [
+        ("schedule={name=\"LambdaLR\", lambda=\"1 / (2 - epoch)\"}", "`schedule.lambda`"),
+        ("augment.gaussian_blur={kernel_size=63}", "`augment.gaussian_blur.kernel_size`"),
+        ("optimizer.groups=[{match=\"layr*\", lr=0.1}]", "`layr*`"),
+    ] {
+        let arguments = ["train", "demo", "--quiet", "--limit", "5%", "--epochs", "4", "--set", set];
+        // Found before anything is trained, and by the dry run, too.
+        for more in [&[][..], &["--dry-run"]] {
+            let failed = danlu(folder).args(arguments).args(more).assert().code(2);
+            let text = String::from_utf8_lossy(&failed.get_output().stderr).into_owned();
+            assert!(text.contains(says), "{set}: {text}");
+        }
+        let left = std::fs::read_dir(folder.join("runs")).map_or(0, Iterator::count);
+        assert_eq!(left, 0, "{set}");
+    }
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use danlu_data::{ChannelStats, DataConfig, Dataset, LoaderConfig, Part, channel_stats};
 use danlu_nn::{Engine, EngineConfig, Graph, MemoryReport, PlanKey};
+use danlu_optim::{Horizon, Schedule};
 use danlu_recipe::{
     Choice, DataFacts, Device, Layer, Origin, Precision, Preset, Recipe, Resolved, advise, resolve,
 };
@@ -228,6 +229,24 @@ impl Prepared {
             return (images / train.batch_size.max(1)).div_ceil(train.accumulate.max(1));
         }
         images.div_ceil(train.images_per_iteration())
+    }
+
+    /// Checks what only the data and the network can tell: augmentations against the image's size, patterns of groups,
+    /// the schedule over the whole training. Nothing is written and nothing trained.
+    ///
+    /// # Errors
+    /// As the start of the training, with the key and the reason.
+    pub fn validate(&self) -> Result<(), TrainError> {
+        let recipe = &self.recipe.recipe;
+        recipe.augment.validate_for(self.size)?;
+        let engine = Engine::new(self.graph()?, &engine_config(recipe))?;
+        let optimizer = crate::session::optimizer(recipe, &engine)?;
+        let horizon = Horizon {
+            epochs: u64::from(recipe.train.epochs),
+            iterations_per_epoch: self.iterations_per_epoch() as u64,
+        };
+        Schedule::per_group(&recipe.schedule, optimizer.groups(), horizon)?;
+        Ok(())
     }
 
     /// Exact bytes of a training step, before anything of it is allocated.

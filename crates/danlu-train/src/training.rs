@@ -76,8 +76,13 @@ pub fn train(
     };
     let name = destination.name.as_deref();
     let run = RunFolder::create(&destination.runs, name, stem, &prepared.recipe.to_toml(), &info)?;
-    observer.say(&format!("run folder: {}", run.path().display()));
-    let (mut session, _) = Session::open(run, &prepared)?;
+    let folder = run.path().to_path_buf();
+    let (mut session, _) = Session::open(run, &prepared).inspect_err(|_| {
+        // A recipe that does not fit its data or network leaves no run behind: nothing of it was trained. What cannot be
+        // removed is an empty run, which the error that is passed on explains.
+        let _ = std::fs::remove_dir_all(&folder);
+    })?;
+    observer.say(&format!("run folder: {}", folder.display()));
     if prepared.initial.is_some() {
         // From here on a resume needs the file that the weights came from no more.
         session.write_checkpoint()?;

@@ -151,6 +151,7 @@ pub(crate) fn conclude(
 
 fn dry_run(request: &TrainRequest) -> anyhow::Result<()> {
     let prepared = Prepared::observed(request, &mut Terminal::new(false))?;
+    prepared.validate()?;
     let mut out = std::io::stdout().lock();
     for line in &prepared.dataset.found {
         writeln!(out, "# {line}")?;

@@ -130,7 +130,10 @@ fn gradient_descent_on_a_valley_follows_the_closed_form_until_a_step_is_too_larg
             let power = |curvature: f64| (1.0 - lr * curvature).powi(k as i32);
             let (x, y) = (-9.0 * power(1.0), 2.0 * power(10.0));
             let found = numbers(point);
-            assert!((found[0] - x).abs() < 1e-9 && (found[1] - y).abs() < 1e-9 * y.abs().max(1.0), "{lr} {k}");
+            assert!(
+                (found[0] - x).abs() < 1e-9 && (found[1] - y).abs() < 1e-9 * y.abs().max(1.0),
+                "{lr} {k}"
+            );
         }
     }
     assert!(std::fs::read_to_string(folder.join("d.svg")).expect("a picture").starts_with("<svg"));

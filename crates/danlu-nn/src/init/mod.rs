@@ -11,8 +11,8 @@ mod orthogonal;
 pub use config::{InitConfig, InitGroup, InitMethod};
 pub use fan::{Fans, Mode, Nonlinearity};
 pub use fill::{
-    constant, dirac, kaiming_normal, kaiming_uniform, normal, pytorch_default, trunc_normal,
-    uniform, xavier_normal, xavier_uniform,
+    constant, dirac, kaiming_normal, kaiming_uniform, normal, pytorch_default, trunc_normal, uniform,
+    xavier_normal, xavier_uniform,
 };
 pub use orthogonal::orthogonal;
 

@@ -2,8 +2,8 @@
 //!
 //! A QR decomposition of a matrix of normal numbers would spend half its time on finding the reflections; their vectors are
 //! normal numbers themselves (Stewart 1980, "The efficient generation of random orthogonal matrices"), so they are drawn.
-//! They are applied in blocks, as matrix products (compact WY form), which takes the 4096 x 25088 weights of a VGG from many
-//! minutes to well under one.
+//! They are applied in blocks, as matrix products (compact WY form): one by one, the 4096 x 25088 weights of a VGG would be
+//! read from memory 4096 times.
 
 use danlu_optim::matrix::{Matrix, multiply};
 use danlu_rng::Stream;
@@ -75,8 +75,10 @@ impl Reflections {
             let square = vector[k..].iter().map(|x| x * x).sum::<f64>();
             // The 0 vector, which a normal draw gives with probability 0, reflects nothing.
             let tau = if square > 0.0 { 2.0 / square } else { 0.0 };
-            let dots: Vec<f64> =
-                before.chunks_exact(length).map(|v| v.iter().zip(&*vector).map(|(a, b)| a * b).sum()).collect();
+            let dots: Vec<f64> = before
+                .chunks_exact(length)
+                .map(|v| v.iter().zip(&*vector).map(|(a, b)| a * b).sum())
+                .collect();
             for i in 0..k {
                 let sum: f64 = (i..k).map(|j| triangle[i * count + j] * dots[j]).sum();
                 triangle[i * count + k] = -tau * sum;

@@ -96,7 +96,11 @@ pub(super) fn run(args: DescentArgs) -> anyhow::Result<()> {
     }
     write!(out, "{}", line_chart(&chart(&paths), term()))?;
     let rows: Vec<Vec<String>> = paths.iter().map(summary).collect();
-    write!(out, "{}", table(&["lr", "loss at the start", "at the end", "steps", "what it does"], &rows, term()))?;
+    write!(
+        out,
+        "{}",
+        table(&["lr", "loss at the start", "at the end", "steps", "what it does"], &rows, term())
+    )?;
     Ok(())
 }
 

@@ -8,7 +8,9 @@ const percent = (share) => (share === null ? "-" : (100 * share).toFixed(2) + " 
 // The list: rows that match what is typed, and rows that move while runs train.
 const list = by("runs");
 if (list) {
-  const rows = () => [...list.tBodies[0].rows];
+  const rows = () => [...list.tBodies].flatMap((body) => [...body.rows]);
+  // The rows below the first ones come after the first paint.
+  requestAnimationFrame(() => setTimeout(() => [...list.tBodies].forEach((body) => (body.hidden = false))));
   const find = by("find");
   const filter = () => {
     const wanted = find.value.toLowerCase();

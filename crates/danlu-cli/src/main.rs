@@ -8,6 +8,7 @@ mod recipe_args;
 mod study_table;
 mod terminal;
 mod test_views;
+mod tui;
 
 use std::process::ExitCode;
 

@@ -18,6 +18,7 @@ use crate::commands::show::term;
 use crate::interrupt::stop_on_ctrl_c;
 use crate::recipe_args::RecipeArgs;
 use crate::terminal::Terminal;
+use crate::tui::Tui;
 
 #[derive(Debug, Args)]
 #[command(
@@ -46,6 +47,9 @@ pub(crate) struct TrainArgs {
     /// Print nothing but warnings while training
     #[arg(long, short)]
     quiet: bool,
+    /// Show the training on the whole terminal, with its curves; where stderr is no terminal the usual lines
+    #[arg(long, conflicts_with_all = ["quiet", "dry_run"])]
+    tui: bool,
 }
 
 pub(crate) fn run(args: TrainArgs) -> anyhow::Result<()> {
@@ -59,8 +63,12 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<()> {
     }
     let stop = stop_on_ctrl_c()?;
     let destination = Destination { runs: args.runs, name: args.name };
+    let screen = if args.tui { Tui::new()? } else { None };
     let mut terminal = Terminal::new(args.quiet);
-    let (run, result) = train(&request, &destination, &mut TensorBoard::new(&mut terminal), &stop)?;
+    let (run, result) = match screen {
+        Some(mut screen) => train(&request, &destination, &mut TensorBoard::new(&mut screen), &stop)?,
+        None => train(&request, &destination, &mut TensorBoard::new(&mut terminal), &stop)?,
+    };
     let demo = args.data == Path::new("demo") && !args.data.exists();
     conclude(&run, &result, args.final_test || demo, args.json, &mut terminal)
 }

@@ -285,11 +285,67 @@ fn a_study_keeps_its_budget_writes_the_best_recipe_and_never_opens_the_test_set(
     let worker = ["worker", "--store", "sqlite:runs/studies.db", "--name", "later", "--budget", "1trials"];
     danlu(folder).args(worker).args(["--json"]).assert().success();
     assert!(folder.join("runs/later/trial-0/recipe.toml").is_file());
+    templates_start_workers(folder);
+
+    // Values by hand and the best of an older study come first; what the space does not have is refused before anything is written.
+    let queued = ["tune", "space.toml", "demo", "--name", "queued", "--workers", "1", "--budget", "1trials"];
+    let wrong = ["--enqueue", "optimizer.lr=0.01,network.width=5"];
+    let output = danlu(folder).args(queued).args(wrong).assert().code(2);
+    let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    assert!(text.contains("`network.width` = 5: expected an integer from 4 to 8 in steps of 4"), "{text}");
+    let right = ["--enqueue", "optimizer.lr=0.0123", "--warm-start", "later"];
+    danlu(folder).args(queued).args(right).assert().success();
+    let recipe = std::fs::read_to_string(folder.join("runs/queued/trial-0/recipe.toml")).expect("reads");
+    assert!(recipe.contains("lr = 0.0123"), "{recipe}");
+
+    // The default policy is known by its name, an unknown one is refused with the names there are.
+    let output = danlu(folder).args(tune).args(["--policy", "best"]).assert().code(2);
+    let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    assert!(text.contains("`best` is no way to search") && text.contains("tpe+asha"), "{text}");
 
     std::fs::write(folder.join("bad.toml"), space.replace("[4, 8]", "[8, 4]")).expect("writes");
     let output = danlu(folder).args(["tune", "bad.toml", "demo", "--budget", "2trials"]).assert().code(2);
     let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
     assert!(text.contains("network.width") && text.contains("bad.toml line 1"), "{text}");
+}
+
+/// The commands of `templates/` run here as they would there, on the study `later`.
+fn templates_start_workers(folder: &Path) {
+    let templates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../templates");
+    let values = |budget: &'static str| {
+        [
+            ("DANLU_STORE", "sqlite:runs/studies.db"),
+            ("DANLU_STUDY", "later"),
+            ("DANLU_RUNS", "runs"),
+            ("DANLU_BUDGET", budget),
+        ]
+    };
+    // Slurm: its lines are comments for bash.
+    let bin = Path::new(env!("CARGO_BIN_EXE_danlu")).parent().expect("a folder").display().to_string();
+    let path = format!("{bin}:{}", std::env::var("PATH").unwrap_or_default());
+    let mut slurm = Command::new("bash");
+    slurm.arg(templates.join("slurm-array.sh")).current_dir(folder).env("PATH", path);
+    slurm.env("DANLU_HOME", folder.join("home")).envs(values("2trials")).assert().success();
+
+    // Kubernetes: what a Job must have, every variable that the arguments name, and the command itself.
+    let text = std::fs::read_to_string(templates.join("kubernetes-job.json")).expect("reads");
+    let job: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!((&job["apiVersion"], &job["kind"]), (&"batch/v1".into(), &"Job".into()));
+    let pod = &job["spec"]["template"]["spec"];
+    assert!(pod["restartPolicy"] == "OnFailure" && job["spec"]["parallelism"] == job["spec"]["completions"]);
+    let container = &pod["containers"][0];
+    assert_eq!(container["command"], serde_json::json!(["danlu"]));
+    assert_eq!(container["volumeMounts"][0]["name"], pod["volumes"][0]["name"]);
+    let named = container["env"].as_array().expect("variables");
+    let arguments = container["args"].as_array().expect("arguments").iter().map(|argument| {
+        let argument = argument.as_str().expect("a string");
+        let Some(name) = argument.strip_prefix("$(").and_then(|rest| rest.strip_suffix(')')) else {
+            return argument;
+        };
+        assert!(named.iter().any(|variable| variable["name"] == name), "{name} is not set");
+        values("3trials").iter().find(|(key, _)| *key == name).expect("a known variable").1
+    });
+    danlu(folder).args(arguments).assert().success();
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! `danlu tune SPACE DATA`
 
+mod queue;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -48,6 +50,12 @@ pub(crate) struct TuneArgs {
     /// default, the advised recipe first and then TPE with pause/resume ASHA, measured best
     #[arg(long, value_name = "NAME", default_value = DEFAULT_POLICY)]
     policy: String,
+    /// Try these values first, as `optimizer.lr=0.1,network.width=32`; can be given several times, once a trial
+    #[arg(long, value_name = "KEY=VALUE,...")]
+    enqueue: Vec<String>,
+    /// Try the best 5 complete trials of an older study first, as far as this space has their values
+    #[arg(long, value_name = "NAME[@URL]")]
+    warm_start: Option<String>,
     /// Seed of the search
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -83,6 +91,11 @@ pub(crate) fn run(args: TuneArgs) -> anyhow::Result<()> {
     // Who goes on with a study goes on with its plan: choices that were pinned then hold now.
     let (plan, spec) = reload(&url, &name, &plan)?;
     refuse_trials_of_another(&url, &spec, &args.runs)?;
+    if let Some(count) = queue::fill(&url, &spec, &args.enqueue, args.warm_start.as_deref())?
+        && !args.quiet
+    {
+        eprintln!("{count} trials of the older study are tried first");
+    }
     let workers = match args.workers.as_str() {
         "auto" => {
             let (workers, said) = best_workers()?;

@@ -232,7 +232,8 @@ unsafe fn product<S: Simd>(
                 for (i, at) in a_at.iter_mut().enumerate() {
                     *at = i;
                 }
-                let runs = Runs { outer: 1, outer_stride: 0, inner: 1, inner_stride: 0, len: count, step: rows };
+                let runs =
+                    Runs { outer: 1, outer_stride: 0, inner: 1, inner_stride: 0, len: count, step: rows };
                 (runs, runs.cursor(0))
             } else {
                 (runs, cursor)

@@ -155,6 +155,8 @@ impl Screen {
         let last = self.epochs.max(2);
         let chart =
             Chart::new(vec![line("train", Color::Blue, train), line("validation", Color::Yellow, val)])
+                // By default the names of the lines vanish where they take a quarter of the width.
+                .hidden_legend_constraints((Constraint::Ratio(1, 2), Constraint::Ratio(1, 2)))
                 .block(Block::bordered().title(title.to_owned()))
                 .x_axis(
                     Axis::default()

@@ -70,7 +70,7 @@ impl Scheduler for Full {
     }
 }
 
-/// The first rung of a study: a 27th of the whole (three thirds of a third), rounded, at least 1 step.
+/// The first rung of a study: a 27th of the whole (a third of a third of a third), rounded, at least 1 step.
 ///
 /// With `eta = 3` that makes four rungs. Starting lower loses more than it saves: the first epoch ranks trials badly, and a
 /// sampler that learns from that rank goes after quick starters. Measured with TPE and pause/resume ASHA on LCBench

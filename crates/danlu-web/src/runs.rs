@@ -81,7 +81,7 @@ pub struct RunRow {
 }
 
 impl Runs {
-    /// The runs in a folder; one that is a run itself stands for its parent with that run first in mind.
+    /// The runs in a folder; a folder that is a run itself stands for its parent.
     ///
     /// # Errors
     /// [`WebError::NoRuns`].

@@ -1,4 +1,4 @@
-//! Whether a run trains right now, from its files alone.
+//! Whether a run trains right now, from its files and the system's table of locks (Linux; elsewhere a run that trains reads as interrupted).
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;

@@ -47,7 +47,7 @@ pub(crate) struct TuneArgs {
     #[arg(long)]
     confirm: bool,
     /// How to search: a sampler (prior, tpe, random, sobol, grid) and a scheduler (asha, hyperband, median, none), or `freeze_thaw`; the
-    /// default, the advised recipe first and then TPE with pause/resume ASHA, measured best
+    /// default is the advised recipe first, then TPE with pause/resume ASHA
     #[arg(long, value_name = "NAME", default_value = DEFAULT_POLICY)]
     policy: String,
     /// Try these values first, as `optimizer.lr=0.1,network.width=32`; can be given several times, once a trial

@@ -46,20 +46,6 @@ impl Runs {
         let (outer, inner) = (run / self.inner, run % self.inner);
         Cursor { inner, position, base: outer * self.outer_stride + inner * self.inner_stride }
     }
-
-    /// The offsets of the steps from `at` on, without an end.
-    #[inline(always)]
-    pub(super) fn offsets(&self, mut at: Cursor) -> impl Iterator<Item = usize> {
-        let runs = *self;
-        std::iter::from_fn(move || {
-            let offset = at.base + at.position * runs.step;
-            at.position += 1;
-            if at.position == runs.len {
-                at.next_run(&runs);
-            }
-            Some(offset)
-        })
-    }
 }
 
 #[derive(Clone, Copy)]
@@ -67,20 +53,6 @@ pub(super) struct Cursor {
     inner: usize,
     position: usize,
     base: usize,
-}
-
-impl Cursor {
-    /// To the first step of the next run.
-    #[inline(always)]
-    fn next_run(&mut self, runs: &Runs) {
-        self.position = 0;
-        self.inner += 1;
-        self.base += runs.inner_stride;
-        if self.inner == runs.inner {
-            self.inner = 0;
-            self.base = self.base + runs.outer_stride - runs.inner * runs.inner_stride;
-        }
-    }
 }
 
 /// `tile[i][j] = sum over the steps of a[i][step] * b[step][j]`, for `count` steps from `at` on; `b` is a packed panel of `NV` vectors a
@@ -121,7 +93,13 @@ pub(super) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(
             if count == 0 {
                 return acc;
             }
-            at.next_run(runs);
+            at.position = 0;
+            at.inner += 1;
+            at.base += runs.inner_stride;
+            if at.inner == runs.inner {
+                at.inner = 0;
+                at.base = at.base + runs.outer_stride - runs.inner * runs.inner_stride;
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The weights' gradient as a matrix product: (taps x input channels) x output pixels by output pixels x output channels.
 
-use super::gemm::{CHAIN, Cursor, Runs, tile, with_tile};
+use super::gemm::{CHAIN, Runs, tile, with_tile};
 use super::implicit::store;
 use super::pack::{self, Panels, View};
 use super::region::{Block, Blocks, Region};
@@ -8,7 +8,6 @@ use super::simd::{Simd, lanes, with_simd};
 use super::{Conv2dShape, Prologue};
 use crate::shared::SharedMut;
 use crate::{Isa, Threads};
-use std::ops::Range;
 
 /// Elements of a band.
 const BAND: usize = 64 * 1024;
@@ -16,11 +15,6 @@ const BAND: usize = 64 * 1024;
 const PARTS: usize = 512 * 1024;
 /// Tasks that are enough for the threads to finish together.
 const TASKS: usize = 16;
-/// Panels of output channels from which on it pays to copy a tile's rows of the input together: a row is read once a panel, and where it
-/// lies every step is another cache line.
-const COPIED: usize = 3;
-/// Most rows of a tile ([`Simd::ROWS`]).
-const ROWS: usize = 12;
 
 /// How the work is cut: `parts` sums over contiguous ranges of blocks, each in `groups` of panels of output channels.
 struct Plan {
@@ -54,14 +48,9 @@ impl Plan {
         self.region.depth() * columns.min(self.panels.padded())
     }
 
-    /// Elements of one panel of a block's packed gradient of the output.
-    fn panel_len(&self) -> usize {
+    /// Elements of a worker's packed gradient of the output.
+    fn dy_len(&self) -> usize {
         self.blocks.pixels(&self.region) * 2 * self.lanes
-    }
-
-    /// Elements of a worker's packed operands: the panels of its group, and the rows of one tile.
-    fn packed_len(&self) -> usize {
-        self.group_panels * self.panel_len() + CHAIN * ROWS
     }
 
     fn is_direct(&self, prologue: Prologue<'_>) -> bool {
@@ -72,7 +61,7 @@ impl Plan {
 pub(super) fn workspace(s: &Conv2dShape, isa: Isa, threads: usize) -> usize {
     let plan = Plan::new(s, isa);
     let sums = if plan.parts == 1 { threads } else { plan.parts * plan.groups } * plan.sums_len();
-    sums + threads * (plan.packed_len() + plan.blocks.band_len(&plan.region, plan.pixel))
+    sums + threads * (plan.dy_len() + plan.blocks.band_len(&plan.region, plan.pixel))
 }
 
 pub(super) fn backward_weight(
@@ -92,7 +81,7 @@ pub(super) fn backward_weight(
     let direct = plan.is_direct(prologue);
     let band_len = if direct { 0 } else { blocks.band_len(region, plan.pixel) };
     let (bands, ws) = ws.split_at_mut(threads.count() * band_len);
-    let (packed, sums) = ws.split_at_mut(threads.count() * plan.packed_len());
+    let (packed, sums) = ws.split_at_mut(threads.count() * plan.dy_len());
     let (bands, packed, sums) = (SharedMut::new(bands), SharedMut::new(packed), SharedMut::new(sums));
     let out = SharedMut::new(dw);
     threads.for_each(plan.parts * plan.groups, |task, worker| {
@@ -102,7 +91,7 @@ pub(super) fn backward_weight(
         let (band, packed, sums) = unsafe {
             (
                 bands.slice(worker * band_len, band_len),
-                packed.slice(worker * plan.packed_len(), plan.packed_len()),
+                packed.slice(worker * plan.dy_len(), plan.dy_len()),
                 sums.slice(slot * plan.sums_len(), plan.sums_len()),
             )
         };
@@ -117,13 +106,13 @@ pub(super) fn backward_weight(
                 } else {
                     (pack::band(region, &block, x, prologue, plan.pixel, band), &*band)
                 };
-                let (packed, rows) = packed.split_at_mut(plan.group_panels * plan.panel_len());
-                for (panel, packed) in group_panels.clone().zip(packed.chunks_exact_mut(plan.panel_len())) {
+                for panel in group_panels.clone() {
+                    let sums = &mut sums[panels.first(panel - first_panel) * depth..];
                     pack_gradient(region, &block, panels, panel, plan.lanes, dy, packed);
-                }
-                // SAFETY: `S` is available and the view lies inside `x`.
-                unsafe {
-                    product::<S>(&plan, &block, &view, x, group_panels.clone(), packed, rows, sums, index > first);
+                    // SAFETY: `S` is available and the view lies inside `x`.
+                    unsafe {
+                        product::<S>(region, &block, &view, x, packed, panels.vectors(panel), sums, index > first);
+                    }
                 }
             }
         });
@@ -174,44 +163,43 @@ fn pack_gradient(
     }
 }
 
-/// Adds (or stores, unless `add`) the sums of one block and some panels to `sums`, `[panel][tap][input channel][column]`.
+/// Adds (or stores, unless `add`) the sums of one block and panel to `sums`, `[tap][input channel][column]`.
 ///
 /// # Safety
 /// `S` is available and `view` is inside `x`.
 #[inline(always)]
 unsafe fn product<S: Simd>(
-    plan: &Plan,
+    region: &Region,
     block: &Block,
     view: &View,
     x: &[f32],
-    group: Range<usize>,
     packed: &[f32],
-    copied: &mut [f32],
+    vectors: usize,
     sums: &mut [f32],
     add: bool,
 ) {
-    let (region, panels) = (&plan.region, &plan.panels);
     let [vertical, horizontal] = &region.axes;
+    let columns = horizontal.outs;
     let runs = Runs {
         outer: block.images,
         outer_stride: view.image,
         inner: block.rows,
         inner_stride: view.row,
-        len: horizontal.outs,
+        len: columns,
         step: view.column,
     }
     .merged();
-    let (pixels, depth) = (runs.total(), region.depth());
-    let copies = group.len() >= COPIED;
+    let (pixels, depth, padded) = (runs.total(), region.depth(), vectors * S::LANES);
     let chunk_len = pixels.div_ceil(pixels.div_ceil(CHAIN));
     for chunk in (0..pixels).step_by(chunk_len) {
         let count = chunk_len.min(pixels - chunk);
+        let b = &packed[chunk * padded..][..count * padded];
         let cursor = runs.cursor(chunk);
         let (mut channel, mut column, mut row) = (0, 0, 0);
         let mut done = 0;
         while done < depth {
             let rows = S::ROWS.min(depth - done);
-            let mut a_at = [0; ROWS];
+            let mut a_at = [0; 12];
             for at in &mut a_at[..rows] {
                 *at = view.start + row * view.tap_row + column * view.tap_column + channel;
                 channel += 1;
@@ -224,61 +212,19 @@ unsafe fn product<S: Simd>(
                     }
                 }
             }
-            let (runs, cursor) = if copies {
-                with_tile!(S, rows, 1, MR, NV => {
-                    let _ = NV;
-                    copy_rows::<MR>(x, &a_at, &runs, cursor, count, copied);
-                });
-                for (i, at) in a_at.iter_mut().enumerate() {
-                    *at = i;
-                }
-                let runs =
-                    Runs { outer: 1, outer_stride: 0, inner: 1, inner_stride: 0, len: count, step: rows };
-                (runs, runs.cursor(0))
-            } else {
-                (runs, cursor)
-            };
-            let a_from = if copies { copied.as_ptr() } else { x.as_ptr() };
-            for panel in group.clone() {
-                let vectors = panels.vectors(panel);
-                let (padded, panel) = (vectors * S::LANES, panel - group.start);
-                let b = &packed[panel * plan.panel_len() + chunk * padded..][..count * padded];
-                with_tile!(S, rows, vectors, MR, NV => {
-                    let sums = &mut sums[panels.first(panel) * depth + done * padded..][..MR * padded];
-                    // SAFETY: the caller's view covers every tap of every pixel of the block; its copy has `MR` elements a pixel.
-                    unsafe {
-                        let a: [*const f32; MR] = std::array::from_fn(|i| a_from.add(a_at[i]));
-                        let acc = tile::<S, MR, NV>(a, &runs, cursor, count, b.as_ptr());
-                        for (acc, sums) in acc.into_iter().zip(sums.chunks_exact_mut(padded)) {
-                            store::<S, NV>(sums, acc, add || chunk > 0);
-                        }
+            with_tile!(S, rows, vectors, MR, NV => {
+                let sums = &mut sums[done * padded..][..MR * padded];
+                // SAFETY: the caller's view covers every tap of every pixel of the block.
+                unsafe {
+                    let a: [*const f32; MR] = std::array::from_fn(|i| x.as_ptr().add(a_at[i]));
+                    let acc = tile::<S, MR, NV>(a, &runs, cursor, count, b.as_ptr());
+                    for (acc, sums) in acc.into_iter().zip(sums.chunks_exact_mut(padded)) {
+                        store::<S, NV>(sums, acc, add || chunk > 0);
                     }
-                });
-            }
+                }
+            });
             done += rows;
             debug_assert!(row < vertical.taps || done == depth);
-        }
-    }
-}
-
-/// Copies the elements `at[i]` of `count` steps together: `copied[step * MR + i]`.
-#[inline(always)]
-fn copy_rows<const MR: usize>(
-    x: &[f32],
-    at: &[usize; ROWS],
-    runs: &Runs,
-    cursor: Cursor,
-    count: usize,
-    copied: &mut [f32],
-) {
-    let together = at[MR - 1] == at[0] + MR - 1;
-    for (offset, copied) in runs.offsets(cursor).zip(copied[..count * MR].chunks_exact_mut(MR)) {
-        if together {
-            copied.copy_from_slice(&x[at[0] + offset..][..MR]);
-        } else {
-            for (copied, at) in copied.iter_mut().zip(at) {
-                *copied = x[at + offset];
-            }
         }
     }
 }

@@ -313,8 +313,8 @@ fn the_dashboard_lists_shows_compares_and_predicts() {
         assert!(status == 200 && body.contains("</svg>"), "{what}: {status} {body}");
     }
     assert_eq!(server.get("/runs/a/draw?what=everything").0, 400);
-    // A width that no screen has is bounded, and one that is no number is the usual.
-    for (asked, drawn) in [("1e300", 4000), ("-5", 200), ("NaN", 880)] {
+    // danlu-view bounds a width that no screen has.
+    for (asked, drawn) in [("1e300", 4000), ("-5", 240), ("NaN", 720)] {
         let (status, body) = server.get(&format!("/runs/a/draw?what=updates&width={asked}"));
         assert!(status == 200 && body.contains(&format!("viewBox=\"0 0 {drawn} ")), "{asked}: {:.300}", body);
     }

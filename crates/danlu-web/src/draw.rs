@@ -15,9 +15,6 @@ use crate::server::App;
 
 /// Filters that are drawn of a layer.
 const MOST_FILTERS: usize = 128;
-/// Bounds of a picture's width in pixels: a picture's size grows with it.
-const NARROWEST: f64 = 200.0;
-const WIDEST: f64 = 4000.0;
 /// Weight of the past in the smoothed lines, as TensorBoard's slider begins.
 const SMOOTHING: f64 = 0.6;
 
@@ -41,9 +38,7 @@ pub(crate) async fn draw(
         let run = app.runs.find(&name)?;
         let query = query.unwrap_or_default();
         let value = |key: &str| query_values(&query, key).into_iter().next();
-        let width =
-            value("width").and_then(|width| width.parse::<f64>().ok()).filter(|width| width.is_finite());
-        let width = width.unwrap_or(880.0).clamp(NARROWEST, WIDEST);
+        let width = value("width").and_then(|width| width.parse().ok()).unwrap_or(880.0);
         picture(&run, &value("what").unwrap_or_default(), &Look { width, ..Look::default() })
     })
     .await?;

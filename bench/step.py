@@ -18,11 +18,14 @@ ROOT = Path(__file__).resolve().parent.parent
 ROWS = {
     "small": (["--network", "small"], 128, 28, 1),
     "small-256": (["--network", "small"], 256, 28, 1),
+    # What the advisor chooses for Fashion-MNIST: a stem of stride 2 and twice the channels.
+    "default": (["--network", "small", "--set", "width=32", "--set", "stride=2"], 128, 28, 1),
     "resnet18-64": (["--network", "resnet18", "--stem", "cifar"], 64, 32, 3),
     "resnet18-128": (["--network", "resnet18", "--stem", "cifar"], 128, 32, 3),
     "vgg16_bn": (["--network", "vgg16_bn"], 64, 32, 3),
     "resnet50-128": (["--network", "resnet50"], 16, 128, 3),
     "resnet50-224": (["--network", "resnet50"], 16, 224, 3),
+    "mobilenet_v2": (["--network", "mobilenet_v2"], 32, 112, 3),
 }
 
 
@@ -48,14 +51,15 @@ def build(row, torch):
             return self.relu(self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x))))) + shortcut)
 
     name = row.split("-")[0]
-    if name == "small":
+    if name in ("small", "default"):
         # The network `danlu bench step --network small` reports; its table is printed by `danlu show network small`.
-        layers = [nn.Conv2d(1, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True)]
-        layers.append(Residual(16, 16, 1))
-        for cin, width in ((16, 32), (32, 64)):
+        first, stride = (32, 2) if name == "default" else (16, 1)
+        layers = [nn.Conv2d(1, first, 3, stride, 1, bias=False), nn.BatchNorm2d(first), nn.ReLU(inplace=True)]
+        layers.append(Residual(first, first, 1))
+        for cin, width in ((first, 2 * first), (2 * first, 4 * first)):
             layers += [nn.Conv2d(cin, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
             layers.append(Residual(width, width, 1))
-        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4 * first, 10))
     if name == "resnet18":
         net = torchvision.models.resnet18(num_classes=10)
         net.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)

@@ -251,6 +251,34 @@ fn winograd_shapes() -> impl Strategy<Value = Conv2dShape> {
     )
 }
 
+/// Kernels that cover their whole input.
+fn linear_shapes() -> impl Strategy<Value = Conv2dShape> {
+    (prop_oneof![1..=17usize, 1..=70usize], (1..=3usize, 1..=3usize), 1..=70usize, 1..=130usize)
+        .prop_map(|(n, (h, w), c, k)| linear([n, h, w, c, k]))
+}
+
+fn linear([n, h, w, c, k]: [usize; 5]) -> Conv2dShape {
+    Conv2dShape {
+        n,
+        h,
+        w,
+        c,
+        k,
+        kernel: [h, w],
+        stride: [1, 1],
+        padding: [0, 0],
+        dilation: [1, 1],
+        groups: 1,
+    }
+}
+
+fn assert_algorithm(s: Conv2dShape, isa: Isa, algorithm: Algorithm) {
+    let conv = Conv2d::new(s, isa).unwrap();
+    for pass in Pass::ALL {
+        assert_eq!(conv.algorithm(pass), algorithm, "{pass:?} of {s:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -268,6 +296,31 @@ proptest! {
     fn three_by_three_kernels_of_stride_one_equal_f64_loops(s in winograd_shapes()) {
         let case = Case::new(s);
         Isa::available().for_each(|isa| case.check(isa));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn linear_layers_equal_f64_loops(s in linear_shapes()) {
+        let case = Case::new(s);
+        for isa in Isa::available() {
+            assert_algorithm(s, isa, Algorithm::Linear);
+            case.check(isa);
+        }
+    }
+}
+
+#[test]
+fn linear_layers_whose_sums_are_cut_are_exact() {
+    // More features, more images and more output channels than one tile, one panel or one pass sums.
+    for shape in [[3, 1, 1, 1000, 29], [450, 1, 1, 33, 14], [5, 7, 7, 64, 140], [33, 2, 2, 20, 300]] {
+        let case = Case::new(linear(shape));
+        for isa in Isa::available() {
+            assert_algorithm(case.s, isa, Algorithm::Linear);
+            case.check(isa);
+        }
     }
 }
 
@@ -321,14 +374,14 @@ fn winograd_tiles_that_hang_over_the_edge_are_exact() {
         conv(25, 6, 3, 16, 64, [0, 1]),
         // More channels than the transformed weights and the sums of the weights' gradient may have at the same time.
         conv(24, 4, 4, 288, 304, [1, 1]),
+        // Few channels and many tiles: the weights' gradient is summed in parts.
+        conv(18, 14, 13, 16, 48, [1, 1]),
+        conv(66, 8, 7, 32, 16, [1, 1]),
     ];
     for s in shapes {
         let case = Case::new(s);
         for isa in Isa::available() {
-            let conv = Conv2d::new(s, isa).unwrap();
-            for pass in Pass::ALL {
-                assert_eq!(conv.algorithm(pass), Algorithm::Winograd, "{pass:?} of {s:?}");
-            }
+            assert_algorithm(s, isa, Algorithm::Winograd);
             case.check(isa);
         }
     }

@@ -115,7 +115,11 @@ fn conv(
 
 #[test]
 fn convolutions_touch_nothing_beyond_their_operands_and_scratch() {
-    let winograd = [conv(3, [13, 15], [16, 48], 3, 1, 1), conv(24, [4, 4], [64, 16], 3, 1, 1)];
+    let winograd = [
+        conv(3, [13, 15], [16, 48], 3, 1, 1),
+        conv(24, [4, 4], [64, 16], 3, 1, 1),
+        conv(33, [12, 9], [16, 32], 3, 1, 1),
+    ];
     let linear = Conv2dShape { padding: [0; 2], ..conv(5, [3, 5], [7, 10], 3, 1, 1) };
     let others = [
         conv(2, [7, 9], [3, 17], 3, 2, 1),
@@ -125,6 +129,7 @@ fn convolutions_touch_nothing_beyond_their_operands_and_scratch() {
         conv(2, [7, 7], [19, 19], 3, 2, 19),
         Conv2dShape { dilation: [2, 3], padding: [5, 4], ..conv(1, [8, 6], [4, 9], 3, 1, 1) },
         Conv2dShape { kernel: [3, 5], ..linear },
+        conv(19, [1, 1], [70, 53], 1, 1, 1),
     ];
     for s in &winograd {
         let plan = Conv2d::new(*s, Isa::best()).unwrap();

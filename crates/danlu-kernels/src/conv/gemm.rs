@@ -2,9 +2,11 @@
 
 use super::simd::Simd;
 
-/// Elements that one tile sums before it is added to memory: 24 KiB of a 16-wide panel, which leaves room in a 32 KiB L1
+/// Elements that one tile sums before it is added to memory: at most 24 KiB of a panel, which leaves room in a 32 KiB L1
 /// cache, and short enough a chain for its rounding.
-pub(super) const CHAIN: usize = 384;
+pub(super) fn chain<S: Simd>() -> usize {
+    (24 * 1024 / (2 * S::LANES * size_of::<f32>())).min(384)
+}
 
 /// The steps of the reduction inside an operand: `outer` runs `outer_stride` apart of `inner` runs `inner_stride` apart of `len` steps
 /// `step` apart.

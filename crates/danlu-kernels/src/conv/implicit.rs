@@ -1,7 +1,7 @@
 //! Convolution and input gradient as matrix products whose left operand is the input itself: the rows of a tile are pointers to
 //! pixels, and the sum runs over the taps beside them.
 
-use super::gemm::{CHAIN, Runs, tile, with_tile};
+use super::gemm::{Runs, chain, tile, with_tile};
 use super::pack::{self, Panels, View};
 use super::region::{Block, Blocks, Region};
 use super::simd::{Simd, with_simd};
@@ -11,16 +11,32 @@ use crate::columns;
 use crate::shared::{SharedMut, as_f64, f64_words};
 use crate::{Isa, Threads};
 
-/// Elements of a band: 256 KiB, half of a small L2 cache.
+/// Elements of a band: 256 KiB, and twice that where pixels are padded; an L2 cache has 512 KiB or more.
 const BAND: usize = 64 * 1024;
 
-/// Some 64 tasks, so that threads finish together, of at least 48 pixels each: every block reads all weights.
+/// Some 64 tasks, so that threads finish together, of at least 64 pixels each: every block reads all weights.
 fn blocks(region: &Region) -> Blocks {
-    Blocks::new(region, (region.pixels() / 64).clamp(48, 1024), BAND, region.c)
+    let band = if collides(region) { 2 * BAND } else { BAND };
+    Blocks::new(region, (region.pixels() / 64).clamp(64, 1024), band, pixel(region))
+}
+
+/// Whether the rows of a tile, pixels next to each other, would all fall into one set of the L1 cache.
+fn collides(region: &Region) -> bool {
+    region.c.is_multiple_of(1024)
+}
+
+/// Elements of a pixel in the band.
+fn pixel(region: &Region) -> usize {
+    region.c + if collides(region) { 16 } else { 0 }
+}
+
+/// Whether the input can be read where it lies, whatever the prologue.
+fn lies_well(region: &Region) -> bool {
+    region.is_inside() && !collides(region)
 }
 
 fn is_direct(region: &Region, prologue: Prologue<'_>) -> bool {
-    region.is_inside() && matches!(prologue, Prologue::None)
+    lies_well(region) && matches!(prologue, Prologue::None)
 }
 
 pub(super) fn workspace(s: &Conv2dShape, isa: Isa, pass: Pass, threads: usize) -> usize {
@@ -29,12 +45,13 @@ pub(super) fn workspace(s: &Conv2dShape, isa: Isa, pass: Pass, threads: usize) -
             let region = Region::forward(s);
             let blocks = blocks(&region);
             let stats = f64_words(2 * s.k * blocks.count);
-            pack::weights_len(&region, isa) + threads * blocks.band_len(&region, s.c) + stats
+            pack::weights_len(&region, isa) + threads * blocks.band_len(&region, pixel(&region)) + stats
         }
         _ => Region::phases(s)
             .filter(|region| region.taps() > 0)
             .map(|region| {
-                let band = if region.is_inside() { 0 } else { blocks(&region).band_len(&region, region.c) };
+                let band =
+                    if lies_well(&region) { 0 } else { blocks(&region).band_len(&region, pixel(&region)) };
                 pack::weights_len(&region, isa) + threads * band
             })
             .max()
@@ -149,7 +166,7 @@ fn run(
     let (packed, bands) = (&*packed, SharedMut::new(bands));
     let out = SharedMut::new(y);
     let direct = is_direct(region, prologue);
-    let band_len = if direct { 0 } else { blocks.band_len(region, region.c) };
+    let band_len = if direct { 0 } else { blocks.band_len(region, pixel(region)) };
     threads.for_each(blocks.count, |task, worker| {
         let block = blocks.get(region, task);
         // SAFETY: one buffer a worker.
@@ -158,7 +175,7 @@ fn run(
             let (view, x) = if direct {
                 (pack::direct(region, &block), x)
             } else {
-                (pack::band(region, &block, x, prologue, region.c, band), &*band)
+                (pack::band(region, &block, x, prologue, pixel(region), band), &*band)
             };
             // SAFETY: `S` is available; the view lies inside `x`, and blocks write disjoint pixels.
             unsafe { product::<S>(region, isa, &block, &view, x, packed, out, accumulate) };
@@ -210,7 +227,7 @@ unsafe fn product<S: Simd>(
     };
     let start = Walk { a: view.start, y: pixel_at(block.image, block.row), row: 0, column: 0 };
     let y_column = horizontal.out_step * k;
-    let chunks = depth.div_ceil(CHAIN);
+    let chunks = depth.div_ceil(chain::<S>());
     let chunk_len = depth.div_ceil(chunks);
     for panel in 0..panels.count() {
         let (vectors, width) = (panels.vectors(panel), panels.width(panel));
@@ -245,6 +262,12 @@ unsafe fn product<S: Simd>(
                 with_tile!(S, rows, vectors, MR, NV => {
                     // SAFETY: the caller's view covers every tap of every pixel of the block.
                     let acc = unsafe {
+                        // The lines that are stored below are on their way while the tile is summed.
+                        for at in &y_at[..MR] {
+                            for j in 0..NV {
+                                S::prefetch_to_write(out.as_mut_ptr().wrapping_add(at + panels.first(panel) + j * S::LANES));
+                            }
+                        }
                         let a: [*const f32; MR] = std::array::from_fn(|i| x.as_ptr().add(a_at[i]));
                         tile::<S, MR, NV>(a, &runs, cursor, count, b.as_ptr())
                     };

@@ -3,6 +3,7 @@
 mod depthwise;
 mod gemm;
 mod implicit;
+mod linear;
 mod pack;
 mod plain;
 mod region;
@@ -38,6 +39,8 @@ pub enum Algorithm {
     Plain,
     /// Matrix products that read the input in place of its unfolded copy; without groups.
     ImplicitGemm,
+    /// Matrix products that read the weights where they lie: kernels that cover their whole input.
+    Linear,
     /// One kernel a channel, vectorised over channels.
     Depthwise,
     /// Winograd's F(4x4, 3x3): 3x3 kernels of stride 1 with a quarter of the multiplications.
@@ -49,6 +52,7 @@ impl std::fmt::Display for Algorithm {
         f.pad(match self {
             Algorithm::Plain => "plain",
             Algorithm::ImplicitGemm => "implicit gemm",
+            Algorithm::Linear => "linear",
             Algorithm::Depthwise => "depthwise",
             Algorithm::Winograd => "winograd",
         })
@@ -132,6 +136,8 @@ impl Conv2d {
             Algorithm::Depthwise
         } else if self.shape.groups > 1 {
             Algorithm::Plain
+        } else if linear::suits(&self.shape) {
+            Algorithm::Linear
         } else if winograd::suits(&self.shape, pass) {
             Algorithm::Winograd
         } else {
@@ -146,6 +152,7 @@ impl Conv2d {
             (Algorithm::ImplicitGemm, Pass::BackwardWeight) => {
                 weight::workspace(&self.shape, self.isa, threads)
             }
+            (Algorithm::Linear, _) => linear::workspace(&self.shape, self.isa, pass, threads),
             (Algorithm::Depthwise, _) => depthwise::workspace(&self.shape, pass, threads),
             (Algorithm::Winograd, _) => winograd::workspace(&self.shape, self.isa, pass, threads),
             (Algorithm::ImplicitGemm, _) => implicit::workspace(&self.shape, self.isa, pass, threads),
@@ -170,6 +177,7 @@ impl Conv2d {
         match self.algorithm(Pass::Forward) {
             Algorithm::Plain => plain::forward(s, self.isa, threads, x, w, y, prologue, epilogue, ws),
             Algorithm::Depthwise => depthwise::forward(s, self.isa, threads, x, w, y, prologue, epilogue, ws),
+            Algorithm::Linear => linear::forward(s, self.isa, threads, x, w, y, prologue, epilogue, ws),
             Algorithm::ImplicitGemm => {
                 implicit::forward(s, self.isa, threads, x, w, y, prologue, epilogue, ws);
             }
@@ -195,6 +203,7 @@ impl Conv2d {
         let ws = &mut ws[..words];
         match self.algorithm(Pass::BackwardInput) {
             Algorithm::Plain => plain::backward_input(s, self.isa, threads, dy, w, dx, accumulate, ws),
+            Algorithm::Linear => linear::backward_input(s, self.isa, threads, dy, w, dx, accumulate, ws),
             Algorithm::Depthwise => {
                 depthwise::backward_input(s, self.isa, threads, dy, w, dx, accumulate, ws)
             }
@@ -228,6 +237,9 @@ impl Conv2d {
             }
             Algorithm::Depthwise => {
                 depthwise::backward_weight(s, self.isa, threads, x, dy, dw, prologue, accumulate, ws)
+            }
+            Algorithm::Linear => {
+                linear::backward_weight(s, self.isa, threads, x, dy, dw, prologue, accumulate, ws);
             }
             Algorithm::ImplicitGemm => {
                 weight::backward_weight(s, self.isa, threads, x, dy, dw, prologue, accumulate, ws);

@@ -74,16 +74,9 @@ pub(super) fn weights(region: &Region, isa: Isa, threads: &Threads, w: &[f32], p
                     let from = c * row_stride + tap;
                     let row = (i * region.axes[1].taps + j) * region.c + c;
                     let out = &mut out[row * padded..][..padded];
-                    if region.split == region.k {
-                        let from = from + panels.first(panel) * column_stride;
-                        for (column, out) in out[..width].iter_mut().enumerate() {
-                            *out = w[from + column * column_stride];
-                        }
-                    } else {
-                        for (column, out) in out[..width].iter_mut().enumerate() {
-                            let column = panels.first(panel) + column;
-                            *out = w[from + column % region.split * column_stride + column / region.split];
-                        }
+                    let from = from + panels.first(panel) * column_stride;
+                    for (column, out) in out[..width].iter_mut().enumerate() {
+                        *out = w[from + column * column_stride];
                     }
                     out[width..].fill(0.0);
                 }

@@ -108,8 +108,6 @@ pub(super) struct Region {
     /// Elements of the weights between two output channels, and between two input channels.
     pub(super) w_strides: [usize; 2],
     pub(super) kernel_w: usize,
-    /// Output channels of one element of the kernel: `k`, but for [`Region::linear`].
-    pub(super) split: usize,
 }
 
 impl Region {
@@ -123,7 +121,6 @@ impl Region {
             out: [s.out_h(), s.out_w()],
             w_strides: [s.c * taps, taps],
             kernel_w: s.kernel[1],
-            split: s.k,
         }
     }
 
@@ -138,40 +135,13 @@ impl Region {
             out: [s.h, s.w],
             w_strides: [taps, s.c * taps],
             kernel_w: s.kernel[1],
-            split: s.c,
         }
-    }
-
-    /// The input gradient of a kernel that covers the whole input: every pixel has an element of its own, so the pixels are further
-    /// output channels of one matrix product.
-    fn linear(s: &Conv2dShape) -> Option<Region> {
-        if s.groups > 1 || s.kernel != [s.h, s.w] || s.padding != [0, 0] {
-            return None;
-        }
-        let axis = Axis {
-            outs: 1,
-            ins: 1,
-            step: 1,
-            origin: 0,
-            taps: 1,
-            dilation: 1,
-            first_tap: 0,
-            tap_step: 1,
-            out_origin: 0,
-            out_step: 1,
-        };
-        let k = s.h * s.w * s.c;
-        let elements = Region::backward(s, [0, 0]);
-        Some(Region { axes: [axis; 2], k, out: [1, 1], ..elements })
     }
 
     /// The products that make up the input gradient: one for each residue of the stride, without those beyond the input.
     pub(super) fn phases(s: &Conv2dShape) -> impl Iterator<Item = Region> + '_ {
-        let linear = Region::linear(s);
-        let [rows, columns] =
-            if linear.is_some() { [0, 0] } else { [s.stride[0].min(s.h), s.stride[1].min(s.w)] };
-        let phases = (0..rows).flat_map(move |i| (0..columns).map(move |j| Region::backward(s, [i, j])));
-        linear.into_iter().chain(phases)
+        let [rows, columns] = [s.stride[0].min(s.h), s.stride[1].min(s.w)];
+        (0..rows).flat_map(move |i| (0..columns).map(move |j| Region::backward(s, [i, j])))
     }
 
     pub(super) fn taps(&self) -> usize {

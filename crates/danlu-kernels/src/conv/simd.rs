@@ -21,6 +21,9 @@ pub(crate) trait Simd: Copy {
     unsafe fn if_greater(a: Self::V, b: Self::V, then: Self::V, other: Self::V) -> Self::V;
     /// `a * b + c`, rounded once where the instruction set can.
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// Asks for the cache line of `p`, which is written soon; any address will do.
+    #[inline(always)]
+    fn prefetch_to_write(_: *const f32) {}
 }
 
 /// What every target has: four lanes that the compiler turns into SSE2 or NEON.
@@ -140,6 +143,11 @@ mod x86 {
                 #[inline(always)]
                 unsafe fn fma(a: $V, b: $V, c: $V) -> $V {
                     unsafe { $fma(a, b, c) }
+                }
+                #[inline(always)]
+                fn prefetch_to_write(p: *const f32) {
+                    // SAFETY: a prefetch touches no memory that the program can see.
+                    unsafe { _mm_prefetch::<_MM_HINT_ET0>(p.cast()) }
                 }
             }
         };

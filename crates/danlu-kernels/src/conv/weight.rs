@@ -1,6 +1,6 @@
 //! The weights' gradient as a matrix product: (taps x input channels) x output pixels by output pixels x output channels.
 
-use super::gemm::{CHAIN, Runs, tile, with_tile};
+use super::gemm::{Runs, chain, tile, with_tile};
 use super::implicit::store;
 use super::pack::{self, Panels, View};
 use super::region::{Block, Blocks, Region};
@@ -190,7 +190,7 @@ unsafe fn product<S: Simd>(
     }
     .merged();
     let (pixels, depth, padded) = (runs.total(), region.depth(), vectors * S::LANES);
-    let chunk_len = pixels.div_ceil(pixels.div_ceil(CHAIN));
+    let chunk_len = pixels.div_ceil(pixels.div_ceil(chain::<S>()));
     for chunk in (0..pixels).step_by(chunk_len) {
         let count = chunk_len.min(pixels - chunk);
         let b = &packed[chunk * padded..][..count * padded];

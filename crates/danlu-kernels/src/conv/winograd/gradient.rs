@@ -1,8 +1,9 @@
 //! The weights' gradient: every tile of the input at the points times its tile of the output's gradient, summed over the tiles, then
 //! back to the taps.
 //!
-//! All threads transform a chunk of tiles, then share out the 36 products, each of which adds to its own sums; of many channels, some
-//! output channels are done after the others. Both cuts follow from the shape alone.
+//! Of few channels, a task transforms some of its tiles, adds their 36 products to sums of its own within the L2 cache, and goes on; the tasks'
+//! sums are added in the end. Of many, all threads transform a chunk of tiles, then share out the 36 products, each of which adds to its own
+//! sums; of very many, some output channels are done after the others. All cuts follow from the shape alone.
 
 use super::points::taps;
 use super::tiles::{Place, transform_gradient, transform_input};
@@ -25,6 +26,13 @@ const CHUNK: usize = 1 << 20;
 const TILES: [usize; 2] = [128, 384];
 /// Tiles that a task transforms.
 const TOGETHER: usize = 4;
+/// Pairs of channels whose sums, 288 KiB, stay in the L2 cache; the parts that then have sums of their own, and the tiles that such
+/// a part must have at least.
+const PAIRS: usize = 32 * 64;
+const PARTS: usize = 16;
+const PART_TILES: usize = 16;
+/// Elements of the transformed tiles of a part: half of a cache of 1 MiB.
+const BATCH: usize = 128 * 1024;
 
 struct Plan {
     region: Region,
@@ -38,6 +46,8 @@ struct Plan {
     /// Panels of output channels that are summed together, and their channels.
     slab_panels: usize,
     slab: usize,
+    /// Sums that are kept apart; 1 where all threads add to the same.
+    parts: usize,
 }
 
 impl Plan {
@@ -49,10 +59,16 @@ impl Plan {
         let panel = outputs.width(0);
         let slab_panels = (SUMS / (POINTS * s.c * panel)).clamp(1, outputs.count());
         let slab = (slab_panels * panel).min(s.k);
-        let most = (CHUNK / (POINTS * (s.c + slab))).clamp(TILES[0], TILES[1]);
+        let parts = if s.c * s.k <= PAIRS && tiles >= PARTS * PART_TILES { PARTS } else { 1 };
+        let most = if parts > 1 {
+            (BATCH / (POINTS * (s.c + s.k))).max(PART_TILES)
+        } else {
+            (CHUNK / (POINTS * (s.c + slab))).clamp(TILES[0], TILES[1])
+        };
         // Chunks of one size.
-        let chunk = tiles.div_ceil(tiles.div_ceil(most));
-        Plan { region, rows, columns, tiles, inputs, outputs, chunk, slab_panels, slab }
+        let together = tiles.div_ceil(parts);
+        let chunk = together.div_ceil(together.div_ceil(most));
+        Plan { region, rows, columns, tiles, inputs, outputs, chunk, slab_panels, slab, parts }
     }
 
     fn place(&self, tile: usize) -> Place {
@@ -86,14 +102,25 @@ impl Plan {
         (start - panels.first(first)) * self.chunk + slot * panels.width(panel) + at - start
     }
 
+    /// Elements of the sums of one part.
+    fn sums_len(&self) -> usize {
+        POINTS * self.sums_stride()
+    }
+
+    /// Elements of a chunk's input and gradient at all points.
+    fn chunk_len(&self) -> usize {
+        POINTS * (self.input_stride() + self.gradient_stride())
+    }
+
     fn zeros_len(&self) -> usize {
         self.region.c.max(self.region.k)
     }
 }
 
-pub(super) fn workspace(s: &Conv2dShape, isa: Isa) -> usize {
+pub(super) fn workspace(s: &Conv2dShape, isa: Isa, threads: usize) -> usize {
     let plan = Plan::new(s, isa);
-    plan.zeros_len() + POINTS * (plan.sums_stride() + plan.input_stride() + plan.gradient_stride())
+    let chunks = if plan.parts > 1 { threads } else { 1 };
+    plan.zeros_len() + plan.parts * plan.sums_len() + chunks * plan.chunk_len()
 }
 
 pub(in crate::conv) fn backward_weight(
@@ -109,50 +136,132 @@ pub(in crate::conv) fn backward_weight(
 ) {
     let plan = &Plan::new(s, isa);
     let (zeros, ws) = ws.split_at_mut(plan.zeros_len());
-    let (sums, ws) = ws.split_at_mut(POINTS * plan.sums_stride());
-    let (inputs, gradients) = ws.split_at_mut(POINTS * plan.input_stride());
+    let (sums, ws) = ws.split_at_mut(plan.parts * plan.sums_len());
     zeros.fill(0.0);
+    let operands = &Operands { x, prologue, dy, zeros };
+    if plan.parts > 1 {
+        add_parts(plan, isa, threads, operands, sums, ws);
+        return finish(plan, isa, threads, &(0..plan.outputs.count()), sums, dw, accumulate);
+    }
+    let (inputs, gradients) = ws.split_at_mut(POINTS * plan.input_stride());
     for start in (0..plan.outputs.count()).step_by(plan.slab_panels) {
         let slab = start..plan.outputs.count().min(start + plan.slab_panels);
         for first in (0..plan.tiles).step_by(plan.chunk) {
             let tiles = first..plan.tiles.min(first + plan.chunk);
-            transform(plan, isa, threads, tiles.clone(), &slab, x, dy, prologue, zeros, inputs, gradients);
+            let (to_inputs, to_gradients) = (SharedMut::new(&mut *inputs), SharedMut::new(&mut *gradients));
+            threads.for_each(tiles.len().div_ceil(TOGETHER), |task, _| {
+                let slots = task * TOGETHER..tiles.len().min((task + 1) * TOGETHER);
+                // SAFETY: the tiles are this task's.
+                unsafe { transform(plan, isa, first, slots, &slab, operands, to_inputs, to_gradients) };
+            });
             add_products(plan, isa, threads, tiles, &slab, inputs, gradients, sums);
         }
         finish(plan, isa, threads, &slab, sums, dw, accumulate);
     }
 }
 
-/// A chunk of tiles of the input, and of the output's gradient in the channels of `slab`, at the points.
-fn transform(
+/// What the gradient is made of.
+struct Operands<'a> {
+    x: &'a [f32],
+    prologue: Prologue<'a>,
+    dy: &'a [f32],
+    /// A pixel beyond the border.
+    zeros: &'a [f32],
+}
+
+/// Some tiles of a chunk that begins at tile `first`: the input, and the output's gradient in the channels of `slab`, at the points.
+///
+/// # Safety
+/// No other task writes these slots.
+unsafe fn transform(
+    plan: &Plan,
+    isa: Isa,
+    first: usize,
+    slots: Range<usize>,
+    slab: &Range<usize>,
+    operands: &Operands<'_>,
+    inputs: SharedMut<'_, f32>,
+    gradients: SharedMut<'_, f32>,
+) {
+    let &Operands { x, prologue, dy, zeros } = operands;
+    let channels = plan.outputs.first(slab.start)..plan.outputs.end(slab.end - 1);
+    with_simd!(isa, S => {
+        for slot in slots {
+            let (region, place) = (&plan.region, plan.place(first + slot));
+            // SAFETY: `S` is available, and the slot is the caller's.
+            unsafe {
+                let (stride, to) = (plan.input_stride(), |at| plan.slot(&plan.inputs, 0, slot, at));
+                transform_input::<S>(region, stride, place, x, prologue, zeros, inputs, to);
+                let (stride, to) =
+                    (plan.gradient_stride(), |at| plan.slot(&plan.outputs, slab.start, slot, at));
+                transform_gradient::<S>(region, stride, place, channels.clone(), dy, zeros, gradients, to);
+            }
+        }
+    });
+}
+
+/// The sums of every part, added to those of the first.
+fn add_parts(
     plan: &Plan,
     isa: Isa,
     threads: &Threads,
-    tiles: Range<usize>,
-    slab: &Range<usize>,
-    x: &[f32],
-    dy: &[f32],
-    prologue: Prologue<'_>,
-    zeros: &[f32],
-    inputs: &mut [f32],
-    gradients: &mut [f32],
+    operands: &Operands<'_>,
+    sums: &mut [f32],
+    scratch: &mut [f32],
 ) {
-    let (inputs, gradients) = (SharedMut::new(inputs), SharedMut::new(gradients));
-    let channels = plan.outputs.first(slab.start)..plan.outputs.end(slab.end - 1);
-    threads.for_each(tiles.len().div_ceil(TOGETHER), |task, _| {
-        with_simd!(isa, S => {
-            for slot in task * TOGETHER..tiles.len().min((task + 1) * TOGETHER) {
-                let (region, place) = (&plan.region, plan.place(tiles.start + slot));
-                // SAFETY: `S` is available, and the tile is this task's.
+    let (sums, scratch) = (SharedMut::new(sums), SharedMut::new(scratch));
+    let slab = 0..plan.outputs.count();
+    threads.for_each(plan.parts, |part, worker| {
+        // SAFETY: sums are a part's, scratch is a worker's.
+        let (sums, scratch) = unsafe {
+            (
+                sums.slice(part * plan.sums_len(), plan.sums_len()),
+                scratch.slice(worker * plan.chunk_len(), plan.chunk_len()),
+            )
+        };
+        let (inputs, gradients) = scratch.split_at_mut(POINTS * plan.input_stride());
+        let tiles = part * plan.tiles / plan.parts..(part + 1) * plan.tiles / plan.parts;
+        for first in tiles.clone().step_by(plan.chunk) {
+            let count = plan.chunk.min(tiles.end - first);
+            let (to_inputs, to_gradients) = (SharedMut::new(&mut *inputs), SharedMut::new(&mut *gradients));
+            // SAFETY: the scratch is this worker's.
+            unsafe { transform(plan, isa, first, 0..count, &slab, operands, to_inputs, to_gradients) };
+            let to = SharedMut::new(&mut *sums);
+            for point in 0..POINTS {
+                // SAFETY: the sums are this part's.
                 unsafe {
-                    let (stride, to) = (plan.input_stride(), |at| plan.slot(&plan.inputs, 0, slot, at));
-                    transform_input::<S>(region, stride, place, x, prologue, zeros, inputs, to);
-                    let (stride, to) =
-                        (plan.gradient_stride(), |at| plan.slot(&plan.outputs, slab.start, slot, at));
-                    transform_gradient::<S>(region, stride, place, channels.clone(), dy, zeros, gradients, to);
+                    add_point(
+                        plan,
+                        isa,
+                        point,
+                        slab.clone(),
+                        &slab,
+                        count,
+                        inputs,
+                        gradients,
+                        to,
+                        first > tiles.start,
+                    );
                 }
             }
-        });
+        }
+    });
+    threads.for_each(POINTS, |point, _| {
+        // SAFETY: all products are done, and a point's sums in every part are this task's.
+        let part = |part: usize| unsafe {
+            sums.slice(part * plan.sums_len() + point * plan.sums_stride(), plan.region.c * plan.slab)
+        };
+        let total = part(0);
+        isa.run(
+            #[inline(always)]
+            || {
+                for other in (1..plan.parts).map(part) {
+                    for (total, value) in total.iter_mut().zip(other) {
+                        *total += *value;
+                    }
+                }
+            },
+        );
     });
 }
 
@@ -173,21 +282,43 @@ fn add_products(
     let groups = slab.len().div_ceil(group);
     threads.for_each(POINTS * groups, |task, _| {
         let (point, start) = (task / groups, slab.start + task % groups * group);
-        let input = &inputs[point * plan.input_stride()..];
-        with_simd!(isa, S => {
-            for panel in start..slab.end.min(start + group) {
-                let (width, vectors) = (plan.outputs.width(panel), plan.outputs.vectors(panel));
-                let column = plan.outputs.first(panel) - plan.outputs.first(slab.start);
-                let gradient =
-                    &gradients[point * plan.gradient_stride() + column * plan.chunk..][..tiles.len() * width];
-                let at = point * plan.sums_stride() + column * plan.region.c;
-                // SAFETY: `S` is available, and a panel's sums at a point are this task's.
-                unsafe {
-                    let sums = sums.slice(at, plan.region.c * width);
-                    multiply::<S>(plan, tiles.len(), vectors, input, gradient, sums, tiles.start > 0);
-                }
+        let panels = start..slab.end.min(start + group);
+        // SAFETY: the sums of these panels at a point are this task's.
+        unsafe {
+            add_point(plan, isa, point, panels, slab, tiles.len(), inputs, gradients, sums, tiles.start > 0)
+        };
+    });
+}
+
+/// Adds (or stores, unless `add`) the products of `count` tiles at one point for some panels of output channels.
+///
+/// # Safety
+/// No other task has the sums of these panels at this point.
+unsafe fn add_point(
+    plan: &Plan,
+    isa: Isa,
+    point: usize,
+    panels: Range<usize>,
+    slab: &Range<usize>,
+    count: usize,
+    inputs: &[f32],
+    gradients: &[f32],
+    sums: SharedMut<'_, f32>,
+    add: bool,
+) {
+    let input = &inputs[point * plan.input_stride()..];
+    with_simd!(isa, S => {
+        for panel in panels {
+            let (width, vectors) = (plan.outputs.width(panel), plan.outputs.vectors(panel));
+            let column = plan.outputs.first(panel) - plan.outputs.first(slab.start);
+            let gradient = &gradients[point * plan.gradient_stride() + column * plan.chunk..][..count * width];
+            let at = point * plan.sums_stride() + column * plan.region.c;
+            // SAFETY: `S` is available; by the caller's promise.
+            unsafe {
+                let sums = sums.slice(at, plan.region.c * width);
+                multiply::<S>(plan, count, vectors, input, gradient, sums, add);
             }
-        });
+        }
     });
 }
 

@@ -36,7 +36,7 @@ pub(super) fn suits(s: &Conv2dShape, pass: Pass) -> bool {
     let region = region(s, pass);
     let [height, width] = region.axes.map(|axis| axis.outs);
     let tiles = height.div_ceil(4) * width.div_ceil(4);
-    2 * height * width >= 16 * tiles && region.n * tiles >= 24
+    2 * height * width >= 16 * tiles && region.n * tiles >= 16
 }
 
 /// The grid of output pixels that is cut into tiles; the weights' gradient reads the output's gradient in the place of the output.
@@ -46,7 +46,7 @@ fn region(s: &Conv2dShape, pass: Pass) -> Region {
 
 pub(super) fn workspace(s: &Conv2dShape, isa: Isa, pass: Pass, threads: usize) -> usize {
     match pass {
-        Pass::BackwardWeight => gradient::workspace(s, isa),
+        Pass::BackwardWeight => gradient::workspace(s, isa, threads),
         _ => spatial::workspace(s, isa, pass, threads),
     }
 }

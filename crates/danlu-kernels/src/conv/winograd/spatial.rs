@@ -39,6 +39,8 @@ impl Grid {
         let (images, rows, columns) = (region.n, height.div_ceil(4), width.div_ceil(4));
         let target = (images * rows * columns / 32).clamp(12, 96);
         let task_images = (target / (rows * columns)).clamp(1, images);
+        // Tasks of one size.
+        let task_images = images.div_ceil(images.div_ceil(task_images));
         let task_rows = if target >= rows * columns { rows } else { (target / columns).max(1) };
         let bands = rows.div_ceil(task_rows);
         let tiles = task_images * task_rows * columns;

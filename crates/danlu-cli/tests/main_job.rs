@@ -402,3 +402,15 @@ fn an_audit_finds_leaks_and_its_cleaned_split_trains() {
     let json: serde_json::Value = serde_json::from_slice(&output.get_output().stdout).expect("JSON");
     assert!(json["epochs"][1]["images"].as_u64() > Some(40), "{json}");
 }
+
+#[test]
+fn the_time_of_a_step_is_drawn_by_layer_and_under_the_roofline() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let step = ["bench", "step", "--batch-size", "4", "--steps", "1", "--threads", "1"];
+    danlu(folder.path()).args(step).args(["--roofline", "roof.jpg"]).assert().code(2);
+    danlu(folder.path()).args(step).args(["--roofline", "roof.svg", "--bars", "bars.png"]).assert().success();
+    let roof = std::fs::read_to_string(folder.path().join("roof.svg")).expect("the roofline");
+    assert!(roof.starts_with("<svg") && roof.contains("stem.conv conv dw"), "{roof}");
+    let bars = std::fs::read(folder.path().join("bars.png")).expect("the bars");
+    assert!(bars.starts_with(b"\x89PNG"));
+}

@@ -549,6 +549,9 @@ fn the_dashboard_serves_nothing_else_and_nobody_else() {
     // Beyond loopback only with a token, and a token is wanted of everyone.
     danlu(&folder).args(["serve", "runs", "--host", "0.0.0.0", "--port", "0"]).assert().code(2);
     danlu(&folder).args(["serve", "runs", "--host", "0.0.0.0", "--token", "short"]).assert().code(2);
+    let odd = danlu(&folder).args(["serve", "runs", "--token", "sixteen;and=more&odd"]).assert().code(2);
+    let message = String::from_utf8_lossy(&odd.get_output().stderr).into_owned();
+    assert!(message.contains("the token has a `;`") && message.contains("hint:"), "{message}");
     danlu(&folder).args(["serve", "nowhere"]).assert().code(2);
     let token = "0123456789abcdef";
     let server = Dashboard::start(&folder, &["--token", token]);

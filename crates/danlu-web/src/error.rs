@@ -31,6 +31,9 @@ pub enum WebError {
         /// The address asked for.
         host: std::net::IpAddr,
     },
+    /// The token would not survive an address or a cookie.
+    #[error("the token has a `{0}`, expected letters, digits, `-`, `.`, `_` and `~`")]
+    OddToken(char),
     /// The system gave no thread or socket.
     #[error("the server stopped: {0}")]
     System(#[from] std::io::Error),
@@ -45,6 +48,9 @@ impl WebError {
             WebError::NeedsToken { .. } => {
                 "choose one of 16 characters or more: `--token SECRET`; or stay with the default, this machine only"
                     .to_owned()
+            }
+            WebError::OddToken(_) => {
+                "it is part of an address; `openssl rand -hex 16` makes a good one".to_owned()
             }
             WebError::System(_) => return None,
         })

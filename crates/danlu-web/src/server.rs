@@ -80,12 +80,16 @@ impl Server {
     /// Checks the settings and listens; nothing is answered before [`run`](Server::run).
     ///
     /// # Errors
-    /// [`WebError::NoRuns`], [`WebError::NeedsToken`], [`WebError::Listen`].
+    /// [`WebError::NoRuns`], [`WebError::NeedsToken`], [`WebError::OddToken`], [`WebError::Listen`].
     pub fn bind(config: &ServeConfig) -> Result<Self, WebError> {
         let runs = Runs::open(&config.runs)?;
         let long_enough = config.token.as_ref().is_some_and(|token| token.len() >= SHORTEST_TOKEN);
         if !config.host.is_loopback() && !long_enough {
             return Err(WebError::NeedsToken { host: config.host });
+        }
+        let fits = |c: &char| c.is_ascii_alphanumeric() || "-._~".contains(*c);
+        if let Some(odd) = config.token.iter().flat_map(|token| token.chars()).find(|c| !fits(c)) {
+            return Err(WebError::OddToken(odd));
         }
         // Requests wait for files and models, not for one another: one thread answers, others compute.
         let runtime =

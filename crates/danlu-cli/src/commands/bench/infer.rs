@@ -80,7 +80,7 @@ pub(super) fn run(args: &InferArgs) -> Result<(), TrainError> {
             100.0 * (plain / folded - 1.0)
         );
         if args.layers {
-            layers.report(&config, &mut report, &mut text)?;
+            layers.measured(&config)?.report(&mut report, &mut text);
         }
         reports.push(report);
         texts.push(text);

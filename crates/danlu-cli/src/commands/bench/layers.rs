@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use danlu::nn::{EngineConfig, KernelTime, Machine};
 use danlu::train::TrainError;
+use danlu::view::{BarUnit, LayerBars, Look, Roofline, RooflinePoint, Svg, ViewError, layer_bars, roofline};
 
 use super::median;
 
@@ -38,18 +39,29 @@ impl Layers {
         self.seconds.iter_mut().zip(times).for_each(|(all, time)| all.push(time));
     }
 
-    /// Adds the table to both forms of a report; measures the machine for the shares of its peak.
-    pub(super) fn report(
-        mut self,
-        config: &EngineConfig,
-        report: &mut serde_json::Value,
-        text: &mut String,
-    ) -> Result<(), TrainError> {
-        let machine = Machine::measure(config)?;
+    /// The median time of each kernel, beside what the machine can do.
+    pub(super) fn measured(mut self, config: &EngineConfig) -> Result<Measured, TrainError> {
         for (kernel, times) in self.kernels.iter_mut().zip(&mut self.seconds) {
             kernel.seconds = median(times);
         }
-        let total: f64 = self.kernels.iter().map(|kernel| kernel.seconds).sum();
+        Ok(Measured { machine: Machine::measure(config)?, kernels: self.kernels })
+    }
+}
+
+/// Kernels with their times, and the machine that they ran on.
+pub(super) struct Measured {
+    machine: Machine,
+    kernels: Vec<KernelTime>,
+}
+
+impl Measured {
+    fn total(&self) -> f64 {
+        self.kernels.iter().map(|kernel| kernel.seconds).sum()
+    }
+
+    /// Adds the table to both forms of a report.
+    pub(super) fn report(&self, report: &mut serde_json::Value, text: &mut String) {
+        let (machine, total) = (&self.machine, self.total());
         let peak = machine.peak_flops;
         let _ = write!(
             text,
@@ -121,7 +133,38 @@ impl Layers {
                 })
             })
             .collect();
-        Ok(())
+    }
+
+    /// Every convolution under the machine's limits.
+    pub(super) fn roofline(&self) -> Svg {
+        let total = self.total();
+        let convolutions = self.kernels.iter().filter(|kernel| kernel.flops > 0.0 && kernel.bytes > 0);
+        let points = convolutions.map(|kernel| RooflinePoint {
+            name: format!("{} {}", kernel.layer, kernel.kernel),
+            intensity: kernel.flops / kernel.bytes as f64,
+            flops: kernel.flops / kernel.seconds,
+            share: kernel.seconds / total,
+        });
+        let (peak, bandwidth) = (self.machine.peak_flops, self.machine.bandwidth);
+        roofline(&Roofline { peak, bandwidth, points: points.collect() }, &Look::default())
+    }
+
+    /// The time of each layer, forward and backward.
+    pub(super) fn bars(&self, network: &str) -> Result<Svg, ViewError> {
+        let mut layers: Vec<(String, Vec<f64>)> = Vec::new();
+        for kernel in &self.kernels {
+            let name = if kernel.layer.is_empty() { kernel.kernel } else { &kernel.layer };
+            let at = layers.iter().position(|(layer, _)| layer == name).unwrap_or_else(|| {
+                layers.push((name.to_owned(), vec![0.0; 2]));
+                layers.len() - 1
+            });
+            layers[at].1[usize::from(kernel.backward)] += kernel.seconds;
+        }
+        let title =
+            format!("time by layer: a step of {network} takes {}", BarUnit::Seconds.text(self.total()));
+        let parts = vec!["forward".to_owned(), "backward and update".to_owned()];
+        let bars = LayerBars { title, parts, layers, unit: BarUnit::Seconds };
+        layer_bars(&bars, &Look::default())
     }
 
     /// The time of each kind of kernel, the longest first.

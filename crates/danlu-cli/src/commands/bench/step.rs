@@ -1,14 +1,15 @@
 //! `danlu bench step`: how fast a training step is.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
 use danlu::nn::{Engine, EngineConfig, InitConfig, LossConfig, PlanKey, StepContext, Targets};
 use danlu::optim::{Dtype, Optimizer, OptimizerConfig, SgdConfig};
-use danlu::train::TrainError;
 
 use super::layers::Layers;
 use super::{Subject, median, print};
+use crate::commands::show::output::{picture_path, write_picture};
 
 #[derive(Debug, Args)]
 pub(super) struct StepArgs {
@@ -26,12 +27,18 @@ pub(super) struct StepArgs {
     /// Every kernel of the step: algorithm, time, speed, share of the machine's peak, bytes
     #[arg(long)]
     layers: bool,
+    /// Draws every convolution under the machine's limits (its roofline) into this file (.png or .svg)
+    #[arg(long, value_name = "FILE", value_parser = picture_path)]
+    roofline: Option<PathBuf>,
+    /// Draws the time of each layer, forward and backward, into this file (.png or .svg)
+    #[arg(long, value_name = "FILE", value_parser = picture_path)]
+    bars: Option<PathBuf>,
     /// Print as JSON
     #[arg(long)]
     json: bool,
 }
 
-pub(super) fn run(args: &StepArgs) -> Result<(), TrainError> {
+pub(super) fn run(args: &StepArgs) -> anyhow::Result<()> {
     let subject = &args.subject;
     let (n, side) = (args.batch_size.max(1), subject.image_size);
     let graph = subject.build()?;
@@ -47,7 +54,8 @@ pub(super) fn run(args: &StepArgs) -> Result<(), TrainError> {
         engine.memory(&PlanKey::train(n, side, side))?.with_optimizer(optimizer.state_bytes()).total();
     let images = subject.images(n);
     let labels: Vec<u32> = (0..n).map(|i| (i % subject.classes) as u32).collect();
-    engine.set_profiling(args.layers);
+    let profiled = args.layers || args.roofline.is_some() || args.bars.is_some();
+    engine.set_profiling(profiled);
     let mut layers = Layers::default();
     let mut times = Vec::with_capacity(args.steps);
     for i in 0..=args.steps.max(1) {
@@ -86,8 +94,17 @@ pub(super) fn run(args: &StepArgs) -> Result<(), TrainError> {
         3.0 * flops as f64 * rate / 1e9,
         planned as f64 / f64::from(1 << 20)
     );
-    if args.layers {
-        layers.report(&config, &mut report, &mut text)?;
+    if profiled {
+        let measured = layers.measured(&config)?;
+        if args.layers {
+            measured.report(&mut report, &mut text);
+        }
+        if let Some(path) = &args.roofline {
+            write_picture(&measured.roofline(), path)?;
+        }
+        if let Some(path) = &args.bars {
+            write_picture(&measured.bars(&subject.network)?, path)?;
+        }
     }
     print(&if args.json { format!("{report:#}") } else { text });
     Ok(())

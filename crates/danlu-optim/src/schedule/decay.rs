@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// Times `gamma` every unit: a smooth staircase; use it for long trainings without known lengths.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ExponentialConfig {
-    /// Factor a unit; no default (PyTorch has none). 0.95 an epoch is a tenth after 45 epochs.
+    /// Factor a unit; no default (PyTorch has none). Above 1 the rate would grow until the training diverges. 0.95 an epoch is a tenth after 45 epochs.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub gamma: f64,
 }

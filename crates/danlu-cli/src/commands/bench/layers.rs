@@ -160,8 +160,7 @@ impl Measured {
             });
             layers[at].1[usize::from(kernel.backward)] += kernel.seconds;
         }
-        let title =
-            format!("time by layer: a step of {network} takes {}", BarUnit::Seconds.text(self.total()));
+        let title = format!("time by layer: a step of {network}");
         let parts = vec!["forward".to_owned(), "backward and update".to_owned()];
         let bars = LayerBars { title, parts, layers, unit: BarUnit::Seconds };
         layer_bars(&bars, &Look::default())

@@ -32,6 +32,9 @@ pub(crate) struct RecipeArgs {
     /// `train.epochs`
     #[arg(long, value_name = "N", help_heading = "Recipe")]
     epochs: Option<u64>,
+    /// `train.progressive = {}`: half the image size first, the full one for the last epochs
+    #[arg(long, help_heading = "Recipe")]
+    progressive: bool,
     /// `train.batch_size`, samples an update, or `auto`
     #[arg(long, value_name = "N", help_heading = "Recipe")]
     batch_size: Option<String>,
@@ -137,6 +140,9 @@ impl RecipeArgs {
             if let Some(value) = value {
                 layer.flag(key, value, flag)?;
             }
+        }
+        if self.progressive {
+            layer.flag("train.progressive", serde_json::json!({}), "--progressive")?;
         }
         self.finetune.add_to(&mut layer)?;
         for text in &self.set {

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// A small training with everything that has state: momentum, EMA, one-cycle, shuffle, augmentation, dropout, a checkpoint every update.
+/// A small training with everything that has state: momentum, EMA, one-cycle, shuffle, augmentation, dropout, growing images, a checkpoint every update.
 const RECIPE: &str = r#"
 data.limit = 0.05
 network = { name = "small", width = 8, dropout = 0.2 }
-train = { epochs = 4, batch_size = 24, ema = 0.9, checkpoint = { iterations = 1 } }
+train = { epochs = 4, batch_size = 24, ema = 0.9, progressive = {}, checkpoint = { iterations = 1 } }
 optimizer = { name = "sgd", lr = 0.05, momentum = 0.9, nesterov = true }
 schedule = { name = "OneCycleLR", unit = "iteration" }
 augment.horizontal_flip.p = 0.5

@@ -18,6 +18,15 @@ pub struct Evidence {
     pub noise: Option<NoiseSample>,
 }
 
+impl Evidence {
+    /// Median over the layers of the update as a share of the weight.
+    pub fn update_ratio(&self) -> Option<f64> {
+        crate::history::median(
+            self.layers.iter().filter_map(|layer| layer.update_ratio).filter(|ratio| ratio.is_finite()),
+        )
+    }
+}
+
 /// Norms (L2) of one weight.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LayerEvidence {

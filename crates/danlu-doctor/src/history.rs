@@ -27,6 +27,17 @@ pub struct History {
     pub data_wait: Vec<f64>,
     /// The result on the test set, once it was opened.
     pub test: Option<TestScore>,
+    /// How often the validation set was looked at, this run included; read only where the test set was opened.
+    pub looks: Looks,
+}
+
+/// Looks at a validation set: each completed epoch of each run is one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Looks {
+    /// Runs on the same data.
+    pub runs: u64,
+    /// Their epochs.
+    pub epochs: u64,
 }
 
 /// The fixed side of a training.
@@ -106,7 +117,9 @@ pub struct SuspectSamples {
     pub epoch: usize,
     /// Samples looked at: all whose labels were not mixed.
     pub judged: u64,
-    /// Of these, the contradicted ones.
+    /// Of these, those of which the network is sure (of some class, at least one half). Written since danlu 0.1; 0 where unknown.
+    pub sure: u64,
+    /// Of the sure ones, those whose label has next to no probability.
     pub contradicted: u64,
     /// Samples that are watched one by one (a fixed part of the set).
     pub watched: u64,
@@ -267,9 +280,7 @@ impl History {
             .evidence
             .iter()
             .filter(|seen| at(seen.iteration).is_none_or(|update| update.lr >= 0.5 * peak))
-            .filter_map(|seen| {
-                median(seen.layers.iter().filter_map(|layer| layer.update_ratio).filter(|r| r.is_finite()))
-            })
+            .filter_map(Evidence::update_ratio)
             .collect();
         median(ratios.into_iter())
     }
@@ -286,6 +297,14 @@ impl History {
             count += 1;
         }
         if count >= 3 { scale.images() } else { None }
+    }
+
+    /// The training samples that the network contradicts, worst first, at the epoch of the best validation accuracy or the last
+    /// one before it that had any: later they may be learned by heart.
+    pub fn worst_samples(&self) -> &[SuspectSample] {
+        let best = self.best().map_or(0, |(epoch, _)| epoch.max(2));
+        let seen = self.suspects.iter().rev().filter(|seen| seen.epoch <= best);
+        seen.map(|seen| seen.worst.as_slice()).find(|worst| !worst.is_empty()).unwrap_or_default()
     }
 
     /// The gap between training and validation accuracy at the end, positive where training is better.

@@ -18,7 +18,7 @@ mod watch;
 pub use evidence::{ActivationEvidence, Evidence, LayerEvidence, NoiseSample, NoiseScale};
 pub use finding::{Finding, Place, Proposal, Severity};
 pub use history::{
-    ClassRecall, Divergence, Epoch, History, Setting, SuspectSample, SuspectSamples, TestScore, Update,
+    ClassRecall, Divergence, Epoch, History, Looks, Setting, SuspectSample, SuspectSamples, TestScore, Update,
 };
 pub use rate::{LearningRate, learning_rate};
 pub use rule::{RULES, Rule, Seen, Threshold};

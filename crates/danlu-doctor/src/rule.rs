@@ -88,9 +88,9 @@ impl Rule {
 
 /// All rules, causes before symptoms.
 pub const RULES: &[Rule] = &[
+    start::EXPLODING,
     divergence::DIVERGED,
     start::VANISHING,
-    start::EXPLODING,
     rate::FAR_TOO_HIGH,
     data::FROZEN_LAYERS,
     start::DEAD_RELUS,

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::averaging::SwaConfig;
+use crate::progressive::ProgressiveConfig;
 use crate::resolve::Fault;
 
 /// How the training runs (recipe section `train`).
@@ -38,6 +39,10 @@ pub struct TrainConfig {
     /// none. Often worth some tenths of a percent where the learning rate stays high to the end; not with `ema`, which
     /// does the same with less to set.
     pub swa: Option<SwaConfig>,
+    /// Progressive resizing: small images first, the full size at the end. Default none; `{}` (or `--progressive`) is half the
+    /// side, then 0.75 of it, then all of it, over the first 60 % of the epochs. Cheaper by a third or more; for long trainings
+    /// on images large enough to be shrunk.
+    pub progressive: Option<ProgressiveConfig>,
     /// Stop when the validation metric no longer improves. Default none: with a schedule that falls to 0 the last
     /// epochs are the best ones, and stopping early forgoes them.
     pub early_stopping: Option<EarlyStopping>,
@@ -75,6 +80,7 @@ impl Default for TrainConfig {
             clip_norm: None,
             ema: None,
             swa: None,
+            progressive: None,
             early_stopping: None,
             select: Select::Auto,
             precision: Precision::F32,
@@ -236,6 +242,7 @@ impl TrainConfig {
             );
         }
         faults.extend(self.swa.iter().flat_map(SwaConfig::faults));
+        faults.extend(self.progressive.iter().flat_map(ProgressiveConfig::faults));
         faults
     }
 }

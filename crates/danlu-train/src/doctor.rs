@@ -1,6 +1,6 @@
 //! The doctor at a run: its history read from the run folder, and early warnings while it trains.
 
-use danlu_doctor::{ClassRecall, Epoch, Finding, History, Setting, TestScore, Update, Watch};
+use danlu_doctor::{ClassRecall, Epoch, Finding, History, Looks, Setting, TestScore, Update, Watch};
 use danlu_recipe::Recipe;
 use serde_json::Value;
 
@@ -41,8 +41,25 @@ pub fn history(run: &RunFolder) -> Result<History, TrainError> {
         let score = serde_json::from_slice(&bytes)
             .map_err(|error| TrainError::Damaged { path, problem: error.to_string() })?;
         history.test = Some(score);
+        history.looks = looks(run);
     }
     Ok(history)
+}
+
+/// Counts the runs on the same data that lie beside this one, and their epochs. A neighbour that cannot be read is none.
+fn looks(run: &RunFolder) -> Looks {
+    let Ok(fingerprint) = run.info().map(|info| info.fingerprint) else { return Looks::default() };
+    let siblings = run.path().canonicalize().ok().and_then(|path| std::fs::read_dir(path.parent()?).ok());
+    let mut looks = Looks::default();
+    for entry in siblings.into_iter().flatten().flatten() {
+        let Ok(other) = RunFolder::open(&entry.path()) else { continue };
+        if other.info().is_ok_and(|info| info.fingerprint == fingerprint) {
+            let rows = std::fs::read_to_string(other.metrics()).unwrap_or_default();
+            looks.runs += 1;
+            looks.epochs += rows.lines().count().saturating_sub(1) as u64;
+        }
+    }
+    looks
 }
 
 /// Keeps the result of a run on its test set beside it.

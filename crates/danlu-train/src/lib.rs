@@ -25,6 +25,7 @@ mod metrics;
 mod predict;
 mod prepare;
 mod progress;
+mod progressive;
 mod rollback;
 mod run_folder;
 mod selection;

@@ -238,8 +238,12 @@ impl Prepared {
     /// As the start of the training, with the key and the reason.
     pub fn validate(&self) -> Result<(), TrainError> {
         let recipe = &self.recipe.recipe;
-        recipe.augment.validate_for(self.size)?;
-        let engine = Engine::new(self.graph()?, &engine_config(recipe))?;
+        let graph = self.graph()?;
+        for side in crate::progressive::sizes(recipe, self.size[0]) {
+            recipe.augment.validate_for([side, side])?;
+            graph.flops(side, side)?;
+        }
+        let engine = Engine::new(graph, &engine_config(recipe))?;
         let optimizer = crate::session::optimizer(recipe, &engine)?;
         let horizon = Horizon {
             epochs: u64::from(recipe.train.epochs),

@@ -20,6 +20,7 @@ use crate::finetune;
 use crate::journal::Journal;
 use crate::log_file::LogFile;
 use crate::prepare::{Prepared, engine_config};
+use crate::progressive;
 use crate::run_folder::RunFolder;
 use crate::selection;
 
@@ -28,6 +29,8 @@ pub(crate) struct Session {
     pub(crate) recipe: Recipe,
     pub(crate) stats: ChannelStats,
     pub(crate) train: Loader,
+    /// The training images at a smaller size, while progressive resizing has them so.
+    pub(crate) small: Option<Loader>,
     pub(crate) val: Loader,
     pub(crate) engine: Engine,
     pub(crate) optimizer: Optimizer,
@@ -94,26 +97,32 @@ impl Session {
             }
             None => start(&prepared.dataset.fingerprint),
         };
+        let sizes = progressive::sizes(&recipe, prepared.size[0]);
         // The arena is made for the most that will ever train, so that an unfreezing later does not grow it.
         optimizer.set_epoch(u64::from(recipe.train.epochs));
         engine.set_trainable(&optimizer.trainable())?;
-        reserve(&mut engine, &train, &val, prepared.size)?;
+        reserve(&mut engine, &train, &val, &sizes)?;
         optimizer.set_epoch(position.epoch as u64);
         engine.set_trainable(&optimizer.trainable())?;
-        reserve(&mut engine, &train, &val, prepared.size)?;
+        reserve(&mut engine, &train, &val, &sizes)?;
 
         let session = Session {
             events: LogFile::open_at(&run.events(), position.events_offset)?,
             metrics: LogFile::open_at(&run.metrics(), position.metrics_offset)?,
             journal: Journal::new(&run.journal()),
             doctor: Ward::open(&run, &recipe, position.events_offset)?,
-            evidence: Collector::new(horizon.epochs * horizon.iterations_per_epoch),
+            evidence: Collector::new(
+                horizon.epochs * horizon.iterations_per_epoch,
+                batch_size,
+                recipe.train.accumulate,
+            ),
             select: selection::decide(recipe.train.select, &prepared.dataset.class_counts(Part::Train)),
             card: card(prepared, &recipe)?,
             stats: prepared.stats.clone(),
             run,
             recipe,
             train,
+            small: None,
             val,
             engine,
             optimizer,
@@ -238,12 +247,16 @@ pub(crate) fn restore(
 }
 
 /// All plans that the run will need, so that the arena never grows in the middle.
-fn reserve(engine: &mut Engine, train: &Loader, val: &Loader, [h, w]: [usize; 2]) -> Result<(), TrainError> {
+fn reserve(engine: &mut Engine, train: &Loader, val: &Loader, sides: &[usize]) -> Result<(), TrainError> {
+    let [h, w] = val.config().size;
     let sizes = |loader: &Loader| {
         let (batch, rest) = (loader.config().batch_size, loader.len() % loader.config().batch_size);
         [batch.min(loader.len()), rest].into_iter().filter(|&n| n > 0)
     };
-    let mut keys: Vec<PlanKey> = sizes(train).map(|n| PlanKey::train(n, h, w)).collect();
+    let mut keys: Vec<PlanKey> = Vec::new();
+    for &side in sides {
+        keys.extend(sizes(train).map(|n| PlanKey::train(n, side, side)));
+    }
     keys.extend(sizes(val).map(|n| PlanKey::infer(n, h, w)));
     Ok(engine.reserve(&keys)?)
 }

@@ -213,7 +213,7 @@ impl Session {
         self.train.batches_per_epoch().div_ceil(self.recipe.train.accumulate)
     }
 
-    fn event(&mut self, event: &Event) -> Result<(), TrainError> {
+    pub(crate) fn event(&mut self, event: &Event) -> Result<(), TrainError> {
         let line = serde_json::to_string(event)
             .map_err(|error| TrainError::Internal { problem: format!("event: {error}") })?;
         self.events.line(&line)?;
@@ -349,7 +349,7 @@ impl Session {
             self.engine.set_trainable(&self.optimizer.trainable())?;
         }
         let first_batch = self.position.iteration_in_epoch * accumulate;
-        let mut batches = self.train.epoch(self.position.epoch as u64, first_batch);
+        let mut batches = self.training_batches(first_batch, observer)?;
         let per_epoch = self.iterations_per_epoch();
         while self.position.iteration_in_epoch < per_epoch {
             let begun = Instant::now();
@@ -406,7 +406,8 @@ impl Session {
                 judged += batch.len() as u64;
                 let rows = step.logits().chunks_exact(classes).zip(&batch.labels);
                 correct += rows.filter(|(row, label)| argmax(row) == **label as usize).count() as u64;
-                suspects::add(&mut self.position.running.suspects, step.logits(), classes, batch);
+                let samples = self.train.len();
+                suspects::add(&mut self.position.running.suspects, step.logits(), classes, batch, samples);
             }
         }
         let grad_norm = match self.recipe.train.clip_norm {

@@ -2,8 +2,8 @@
 
 use danlu_recipe::{Change, Layer, Origin, Recipe, Resolved, diff, resolve};
 use danlu_train::doctor::{LearningRate, diagnose, history, learning_rate, proposals};
-use danlu_train::{RunFolder, TrainError};
-use danlu_view::{Curves, curves::Event};
+use danlu_train::{RunFolder, TrainError, prepared_of};
+use danlu_view::{Curves, Look, Svg, curves::Event};
 use serde::Serialize;
 
 pub use danlu_doctor::{Finding, Place, Proposal, RULES, Severity};
@@ -73,6 +73,16 @@ pub fn examine(run: &RunFolder) -> Result<Examination, TrainError> {
         refused,
         next,
     })
+}
+
+/// The training images whose labels the network contradicts, worst first, as thumbnails; none where there are none.
+///
+/// # Errors
+/// Where the run or its data cannot be read.
+pub fn contradicted(run: &RunFolder, look: &Look) -> Result<Option<Svg>, TrainError> {
+    let history = history(run)?;
+    let prepared = prepared_of(run, &run.info()?)?;
+    crate::pictures::outcome::contradicted(&prepared, history.worst_samples(), look)
 }
 
 /// The learning curves of the run with the places of the findings marked.

@@ -73,6 +73,10 @@ pub fn write_to(
             warning: finding.severity == Severity::Fault,
         })
         .collect();
+    let doubts_labels = examination
+        .findings
+        .iter()
+        .any(|finding| matches!(finding.rule.as_str(), "label_noise" | "augmentation_breaks_label"));
     let hits = (result.val.top1 * result.val.samples as f64).round() as u64;
     let mut curves = crate::doctor::picture(run, &examination.findings)?;
     crate::curves::translate(&mut curves, lang);
@@ -136,7 +140,7 @@ pub fn write_to(
         confusion: evaluation.map(|evaluation| outcome::confusion_of(evaluation, &info.classes)),
         calibration: evaluation.map(outcome::calibration).transpose()?.flatten(),
         mistakes: worst,
-        pictures: pictures(run, &prepared, lang)?,
+        pictures: pictures(run, &prepared, doubts_labels, lang)?,
         reproduce: vec![
             format!("danlu train {} --recipe {path}/recipe.toml", info.data),
             format!("danlu predict {path} IMAGE..."),
@@ -153,23 +157,44 @@ pub fn write_to(
 const MISTAKES: usize = 24;
 
 /// What the network became: its filters, what changed in them, where it looks.
-fn pictures(run: &RunFolder, prepared: &Prepared, lang: Lang) -> Result<Vec<Picture>, TrainError> {
+fn pictures(
+    run: &RunFolder,
+    prepared: &Prepared,
+    doubts_labels: bool,
+    lang: Lang,
+) -> Result<Vec<Picture>, TrainError> {
     let mut pictures = Vec::new();
     let titles = match lang {
         Lang::En => [
             "Weights: filters, distributions, change",
             "Where it looks (Grad-CAM)",
             "Memory of a training step, layer by layer",
+            "Labels that the network contradicts, the worst first",
         ],
-        Lang::Zh => ["权重：卷积核、分布与变化", "网络看哪里（Grad-CAM）", "训练一步的内存（按层）"],
+        Lang::Zh => [
+            "权重：卷积核、分布与变化",
+            "网络看哪里（Grad-CAM）",
+            "训练一步的内存（按层）",
+            "网络与标签相左者，最甚者在前",
+        ],
     };
+    let wide = Look { width: 720.0, lang };
+    if doubts_labels && let Some(picture) = crate::doctor::contradicted(run, &wide)? {
+        let note = match lang {
+            Lang::En => {
+                "Training images: label, then what the network sees and the loss. Mend or remove wrong labels."
+            }
+            Lang::Zh => "训练图像：标签，然后是网络所见与损失。请改正或移除错误的标签。",
+        };
+        let (title, note) = (titles[3].to_owned(), note.to_owned());
+        pictures.push(Picture { title, note, wide: picture, narrow: None });
+    }
     let view = WeightsView::open(run.path(), None)?;
     if view.convolution(None).is_ok() {
         pictures.push(Picture::of(titles[0], lang, |look| view.picture(None, 64, look))?);
     }
     let mut predictor = Predictor::open(run)?;
     if predictor.last_feature_maps().is_ok() {
-        let wide = Look { width: 720.0, lang };
         let mut looked = Picture {
             title: titles[1].to_owned(),
             note: String::new(),

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
-use danlu::doctor::{Examination, RULES, Severity, examine, picture};
+use danlu::doctor::{Examination, RULES, Severity, contradicted, examine, picture};
 use danlu::train::doctor::LearningRate;
 use danlu::train::{RunFolder, TrainError};
 use danlu::view::{Look, curves};
@@ -13,7 +13,7 @@ use crate::commands::show::output::{picture_path, write_picture};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  danlu doctor runs/photos-1\n  danlu doctor runs/photos-1 --write next.toml --picture findings.svg\n  danlu train photos/ --recipe next.toml\n\nNothing of the run changes. It may still be training. Exit code 0 whatever is found."
+    after_help = "Examples:\n  danlu doctor runs/photos-1\n  danlu doctor runs/photos-1 --write next.toml --picture findings.svg --images worst.png\n  danlu train photos/ --recipe next.toml\n\nNothing of the run changes. It may still be training. Exit code 0 whatever is found."
 )]
 pub(crate) struct DoctorArgs {
     /// The run folder
@@ -25,14 +25,17 @@ pub(crate) struct DoctorArgs {
     /// Write the learning curves with the places of the findings marked (.svg or .png)
     #[arg(long, value_name = "FILE", value_parser = picture_path)]
     picture: Option<PathBuf>,
+    /// Write the training images whose labels the network contradicts, worst first, as thumbnails (.svg or .png)
+    #[arg(long, value_name = "FILE", value_parser = picture_path)]
+    images: Option<PathBuf>,
     /// Print what was found as JSON
     #[arg(long)]
     json: bool,
     /// Print what the rules read, the run in plain numbers, as JSON
-    #[arg(long, conflicts_with_all = ["write", "picture", "json"])]
+    #[arg(long, conflicts_with_all = ["write", "picture", "images", "json"])]
     history: bool,
     /// Print the table of rules with their thresholds and sources instead
-    #[arg(long, conflicts_with_all = ["run", "write", "picture", "json", "history"])]
+    #[arg(long, conflicts_with_all = ["run", "write", "picture", "images", "json", "history"])]
     rules: bool,
 }
 
@@ -56,6 +59,12 @@ pub(crate) fn run(args: DoctorArgs) -> anyhow::Result<()> {
     let seen = examine(&run)?;
     if let Some(path) = &args.picture {
         write_picture(&curves::curves(&picture(&run, &seen.findings)?, &Look::default()), path)?;
+    }
+    if let Some(path) = &args.images {
+        match contradicted(&run, &Look::default())? {
+            Some(picture) => write_picture(&picture, path)?,
+            None => eprintln!("no picture: the network contradicts no training label"),
+        }
     }
     if let Some(path) = &args.write {
         let text = seen.next.to_toml();

@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use danlu::recipe::Preset;
-use danlu::train::find::{LrFound, find_batch, find_lr, find_size};
+use danlu::train::find::{LrFound, SizeFound, find_batch, find_lr, find_size};
 use danlu::train::{Prepared, TrainError, TrainRequest};
-use danlu::view::{Look, RangeTest, Suggestion, range_test};
+use danlu::view::{Look, RangeTest, SizePoint, Suggestion, range_test, size_test};
 
+use crate::commands::show::output::{picture_path, write_picture};
 use crate::recipe_args::RecipeArgs;
 use crate::terminal::Terminal;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  danlu find lr photos/ --picture lr.svg\n  danlu find lr photos/ --optimizer adamw --batch-size 64 --json\n  danlu find batch photos/\n  danlu train photos/ --batch-size auto --lr auto\n\nNothing of a run changes: every experiment works on a copy of the state."
+    after_help = "Examples:\n  danlu find lr photos/ --picture lr.svg\n  danlu find lr photos/ --optimizer adamw --batch-size 64 --json\n  danlu find batch photos/\n  danlu find size photos/ --picture size.svg\n  danlu train photos/ --batch-size auto --lr auto\n\nNothing of a run changes: every experiment works on a copy of the state."
 )]
 pub(crate) struct FindArgs {
     #[command(subcommand)]
@@ -24,11 +25,11 @@ pub(crate) struct FindArgs {
 #[derive(Debug, Subcommand)]
 enum Find {
     /// The learning rate for the recipe's optimizer, batch size and augmentation, by a range test and short trainings
-    Lr(LrArgs),
+    Lr(FindPictured),
     /// The batch size: what fits, what is fast, what learns well
     Batch(FindWhat),
     /// The image size: accuracy against cost for three sizes
-    Size(FindWhat),
+    Size(FindPictured),
 }
 
 #[derive(Debug, Args)]
@@ -43,11 +44,11 @@ struct FindWhat {
 }
 
 #[derive(Debug, Args)]
-struct LrArgs {
+struct FindPictured {
     #[command(flatten)]
     common: FindWhat,
-    /// Write the picture of the range test (SVG)
-    #[arg(long, value_name = "FILE")]
+    /// Write the picture of what was tried (.svg or .png)
+    #[arg(long, value_name = "FILE", value_parser = picture_path)]
     picture: Option<PathBuf>,
 }
 
@@ -77,7 +78,7 @@ fn print_json(found: &impl serde::Serialize) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn lr(args: &LrArgs) -> anyhow::Result<()> {
+fn lr(args: &FindPictured) -> anyhow::Result<()> {
     if let Some(path) = &args.picture {
         check_picture(path)?;
     }
@@ -85,12 +86,7 @@ fn lr(args: &LrArgs) -> anyhow::Result<()> {
     let prepared = prepare(&args.common, "optimizer.lr", &mut terminal)?;
     let found = find_lr(&prepared, &mut terminal)?;
     if let Some(path) = &args.picture {
-        let picture = range_test(&picture_of(&found), &Look::default()).to_file();
-        std::fs::write(path, picture).map_err(|source| TrainError::Io {
-            action: "create",
-            path: path.clone(),
-            source,
-        })?;
+        write_picture(&range_test(&picture_of(&found), &Look::default()), path)?;
     }
     if args.common.json {
         return print_json(&found);
@@ -126,18 +122,13 @@ fn lr(args: &LrArgs) -> anyhow::Result<()> {
 
 /// A picture that could not be written is refused before a minute is spent on it.
 fn check_picture(path: &Path) -> Result<(), TrainError> {
-    let value = path.display().to_string();
-    let unsupported = |instead: &str| TrainError::Unsupported {
-        key: "--picture".into(),
-        value: value.clone(),
-        instead: instead.into(),
-    };
-    if path.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("svg")) {
-        return Err(unsupported("a name that ends in .svg"));
-    }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     if folder.is_some_and(|folder| !folder.is_dir()) {
-        return Err(unsupported("a folder that exists"));
+        return Err(TrainError::Unsupported {
+            key: "--picture".into(),
+            value: path.display().to_string(),
+            instead: "a folder that exists".into(),
+        });
     }
     Ok(())
 }
@@ -191,11 +182,17 @@ fn batch(args: &FindWhat) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn size(args: &FindWhat) -> anyhow::Result<()> {
-    let mut terminal = Terminal::new(args.json);
-    let prepared = prepare(args, "data.image_size", &mut terminal)?;
+fn size(args: &FindPictured) -> anyhow::Result<()> {
+    if let Some(path) = &args.picture {
+        check_picture(path)?;
+    }
+    let mut terminal = Terminal::new(args.common.json);
+    let prepared = prepare(&args.common, "data.image_size", &mut terminal)?;
     let found = find_size(&prepared, &mut terminal)?;
-    if args.json {
+    if let Some(path) = &args.picture {
+        write_picture(&size_test(&points_of(&found), &Look::default()), path)?;
+    }
+    if args.common.json {
         return print_json(&found);
     }
     let mut out = std::io::stdout().lock();
@@ -213,4 +210,15 @@ fn size(args: &FindWhat) -> anyhow::Result<()> {
     }
     writeln!(out, "  {:.0} s; use it with `--image-size {}`", found.seconds, found.image_size)?;
     Ok(())
+}
+
+fn points_of(found: &SizeFound) -> Vec<SizePoint> {
+    let point = |trial: &danlu::train::find::SizeTrial| SizePoint {
+        side: trial.image_size,
+        top1: trial.top1,
+        step_ms: trial.step_ms,
+        bytes: trial.bytes,
+        chosen: trial.image_size == found.image_size,
+    };
+    found.trials.iter().map(point).collect()
 }

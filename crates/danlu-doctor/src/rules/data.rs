@@ -8,14 +8,17 @@ use crate::rule::{Rule, Seen, Threshold};
 const FROZEN: f64 = 0.3;
 /// Share of what there was to learn that is left by a frozen network.
 const FROZEN_LEFT: f64 = 0.25;
-/// Share of training samples that the network contradicts.
-const CONTRADICTED: f64 = 0.025;
+/// Share of the training samples that the network is sure of whose label it contradicts.
+const CONTRADICTED: f64 = 0.05;
 /// How often a sample that is contradicted is so again in the next epoch: labels stay wrong, augmentations change.
 const PERSISTENT: f64 = 0.55;
 /// Validation accuracy above training accuracy that an augmentation causes which breaks labels.
 const BREAKS_GAP: f64 = 0.06;
 /// The same where the network is right on validation images and yet unsure of them.
 const UNSURE_GAP: f64 = 0.15;
+/// The same where nothing but flips and turns is on: they take nothing away from an image, so that training images are as easy as
+/// validation images unless the label no longer fits.
+const TURNED_GAP: f64 = 0.1;
 /// A validation loss above this many times the validation error, and a little, is that of an unsure network.
 const UNSURE: f64 = 3.0;
 /// Times as many images in the largest class as in the smallest.
@@ -58,7 +61,10 @@ pub(crate) const AUGMENTATION_BREAKS_LABEL: Rule = Rule {
     severity: Severity::Fault,
     source: "Cubuk et al. 2019, arXiv 1805.09501: useful augmentations differ by data set (no mirror for digits)",
     thresholds: &[
-        Threshold { what: "share of training samples contradicted, at least", value: CONTRADICTED },
+        Threshold {
+            what: "share of the surely seen training samples contradicted, at least",
+            value: CONTRADICTED,
+        },
         Threshold { what: "validation above training accuracy, at least", value: BREAKS_GAP },
         Threshold {
             what: "of the contradicted, contradicted again in the next epoch, below",
@@ -69,6 +75,10 @@ pub(crate) const AUGMENTATION_BREAKS_LABEL: Rule = Rule {
             value: UNSURE_GAP,
         },
         Threshold { what: "times the validation error that its validation loss is, at least", value: UNSURE },
+        Threshold {
+            what: "or validation above training accuracy where only flips and turns are on, at least",
+            value: TURNED_GAP,
+        },
     ],
     explains: &[
         "validation_easier",
@@ -88,7 +98,10 @@ pub(crate) const LABEL_NOISE: Rule = Rule {
     severity: Severity::Fault,
     source: "Northcutt et al. 2021, arXiv 1911.00068 (confident learning); Arpit et al. 2017, arXiv 1706.05394: wrong labels are learned last",
     thresholds: &[
-        Threshold { what: "share of training samples contradicted, at least", value: CONTRADICTED },
+        Threshold {
+            what: "share of the surely seen training samples contradicted, at least",
+            value: CONTRADICTED,
+        },
         Threshold { what: "of these, contradicted again in the next epoch, at least", value: PERSISTENT },
     ],
     explains: &[
@@ -180,9 +193,10 @@ fn frozen(history: &History) -> Option<Seen> {
 /// Share contradicted, persistence, and the epoch, at the epoch of the best validation accuracy or after it.
 fn contradictions(history: &History) -> Option<(f64, Option<f64>, usize)> {
     let (best, _) = history.best()?;
-    let at = history.suspects.iter().rposition(|seen| seen.epoch <= best.max(2) && seen.judged > 0)?;
+    let at = history.suspects.iter().rposition(|seen| seen.epoch <= best.max(2) && seen.sure > 0)?;
     let seen = &history.suspects[at];
-    let share = seen.contradicted as f64 / seen.judged as f64;
+    // Of the images that the network is sure of: of the others it says nothing.
+    let share = seen.contradicted as f64 / seen.sure.max(1) as f64;
     let (mut again, mut before) = (0usize, 0usize);
     for pair in history.suspects[..=at].windows(2).rev().take(4) {
         before += pair[0].watched_contradicted.len();
@@ -209,9 +223,13 @@ fn augmentation(history: &History) -> Option<Seen> {
     let unsure = gap >= UNSURE_GAP
         && setting.number("network.dropout") == 0.0
         && last.val_loss > UNSURE * (1.0 - last.val_top1) + 0.2 + history.floor();
+    let turns = ["horizontal_flip", "vertical_flip", "rotate90"].map(|name| format!("augment.{name}"));
+    let turned = gap >= TURNED_GAP
+        && setting.number("network.dropout") == 0.0
+        && setting.augmentations.iter().all(|key| turns.contains(key));
     let evidence = if changing {
         format!(
-            "{} of the augmented training images look like another class, {} of them again in the next epoch (a wrong label would stay wrong); validation is {} better than training",
+            "{} of the augmented training images that the network is sure of look like another class, {} of them again in the next epoch (a wrong label would stay wrong); validation is {} better than training",
             percent(share),
             percent(again.unwrap_or(f64::NAN)),
             percent(gap)
@@ -222,6 +240,12 @@ fn augmentation(history: &History) -> Option<Seen> {
             percent(last.val_top1 - gap),
             percent(last.val_top1),
             short(last.val_loss)
+        )
+    } else if turned {
+        format!(
+            "training accuracy {}, validation {}: a flip or turn takes nothing away from an image and still makes it harder to name",
+            percent(last.val_top1 - gap),
+            percent(last.val_top1)
         )
     } else {
         return None;
@@ -262,12 +286,9 @@ fn label_noise(history: &History) -> Option<Seen> {
     let class =
         |index: u32| history.setting.classes.get(index as usize).map_or("?", String::as_str).to_owned();
     let worst: Vec<String> = history
-        .suspects
+        .worst_samples()
         .iter()
-        .rev()
-        .find(|seen| seen.epoch <= epoch)
-        .into_iter()
-        .flat_map(|seen| seen.worst.iter().take(5))
+        .take(5)
         .map(|s| {
             format!(
                 "{} (label {}, seen as {}, loss {})",
@@ -279,7 +300,7 @@ fn label_noise(history: &History) -> Option<Seen> {
         })
         .collect();
     let evidence = format!(
-        "the network contradicts {} of the training labels, and {} of those again in the next epoch; worst: {}",
+        "of the training images that the network is sure of it contradicts {} of the labels, and {} of those again in the next epoch; worst: {}",
         percent(share),
         percent(again.unwrap_or(f64::NAN)),
         worst.join(", ")
@@ -292,7 +313,7 @@ fn label_noise(history: &History) -> Option<Seen> {
             "a network that may be wrong about a label is pulled less by wrong ones",
         );
     }
-    Some(seen.advise("look at the images named above and mend or remove their labels"))
+    Some(seen.advise("look at the images named above (`danlu doctor RUN --images worst.png` draws them) and mend or remove their labels"))
 }
 
 fn imbalance(history: &History) -> Option<Seen> {
@@ -398,13 +419,15 @@ fn beats_test(history: &History) -> Option<Seen> {
         return None;
     }
     let evidence = format!(
-        "validation {} on {} images, test {} on {}: {} standard errors apart; the validation set was looked at {} times in this run, the test set has been opened {} time(s)",
+        "validation {} on {} images, test {} on {}: {} standard errors apart; the validation set was looked at {} times in this run and {} times in all {} runs on these data in its folder, the test set has been opened {} time(s)",
         percent(best),
         history.setting.val_samples,
         percent(test.top1),
         test.samples,
         short(distance),
         history.epochs.len(),
+        history.looks.epochs.max(history.epochs.len() as u64),
+        history.looks.runs.max(1),
         test.opened
     );
     Some(Seen::new(evidence).at(epoch as f64, "chosen epoch").advise(

@@ -6,6 +6,8 @@ use crate::rule::{Rule, Seen, Threshold};
 
 /// Times its minimum that the validation loss ends at.
 const RISEN: f64 = 1.12;
+/// Times its minimum that the validation loss stays above in each of the last three epochs.
+const BACK: f64 = 1.03;
 /// Training accuracy above validation accuracy.
 const OVERFIT_GAP: f64 = 0.05;
 /// Training accuracy above validation accuracy that is overfitting even where the validation loss only stands still.
@@ -13,11 +15,13 @@ const WIDE_GAP: f64 = 0.15;
 /// Fall of the validation loss over the last third, as a share, that is no progress.
 const STILL: f64 = 0.03;
 /// Share of what there was to learn that is left.
-const UNDERFIT_LEFT: f64 = 0.25;
+const UNDERFIT_LEFT: f64 = 0.35;
 /// Training above validation accuracy of a network that fits neither, at most.
 const UNDERFIT_GAP: f64 = 0.03;
 /// Fall of the training loss over the last third of the epochs, as a share, at most.
 const FLAT: f64 = 0.08;
+/// The same over the middle third, while the rate is not yet low: the end of a schedule is flat for any network.
+const STALLED: f64 = 0.16;
 /// Share of the norm that a weight keeps, at most.
 const SHRUNK: f64 = 0.35;
 /// Rate times weight decay times updates: how often the weights were halved by decay alone, at least (natural log).
@@ -75,6 +79,7 @@ pub(crate) const UNDERFITTING: Rule = Rule {
         Threshold { what: "share of what there was to learn that is left, at least", value: UNDERFIT_LEFT },
         Threshold { what: "training above validation accuracy, at most", value: UNDERFIT_GAP },
         Threshold { what: "fall of the training loss over the last third, at most", value: FLAT },
+        Threshold { what: "the same over the middle third, at most", value: STALLED },
     ],
     explains: &["too_short", "too_long", "no_decay"],
     check: underfitting,
@@ -86,17 +91,7 @@ fn weight_decay(history: &History) -> Option<Seen> {
     if decay <= 0.0 || history.left()? < DECAY_LEFT {
         return None;
     }
-    let (first, last) = (history.evidence.first()?, history.evidence.last()?);
-    let kept = median(
-        first
-            .layers
-            .iter()
-            .zip(&last.layers)
-            .filter(|(before, after)| {
-                before.name == after.name && after.update_ratio.is_some() && before.weight_norm > 0.0
-            })
-            .map(|(before, after)| after.weight_norm / before.weight_norm),
-    )?;
+    let kept = crate::rate::growth(history)?;
     if kept > SHRUNK || pulled < DECAYED {
         return None;
     }
@@ -123,8 +118,12 @@ fn overfitting(history: &History) -> Option<Seen> {
         .map(|(at, epoch)| (at, epoch.val_loss))?;
     let (start, gap) = (&epochs[at], history.gap()?);
     // The middle of the last three: one bad epoch is no trend.
-    let ended = median(epochs[epochs.len().saturating_sub(3)..].iter().map(|epoch| epoch.val_loss))?;
-    let rises = at + 2 < epochs.len() && ended >= RISEN * lowest && gap >= OVERFIT_GAP;
+    let tail = &epochs[epochs.len().saturating_sub(3)..];
+    let ended = median(tail.iter().map(|epoch| epoch.val_loss))?;
+    // At a high rate the validation loss jumps up and down: a trend takes longer to show, and comes back in none of three epochs.
+    let back = tail.iter().any(|epoch| epoch.val_loss < BACK * lowest);
+    let wait = if last.lr >= 0.5 * history.peak_rate() { 5 } else { 2 };
+    let rises = at + wait < epochs.len() && !back && ended >= RISEN * lowest && gap >= OVERFIT_GAP;
     let third = epochs.len() - epochs.len() / 3;
     let before = epochs[..third].iter().map(|epoch| epoch.val_loss).fold(f64::INFINITY, f64::min);
     let stands = epochs.len() >= 6 && gap >= WIDE_GAP && lowest > (1.0 - STILL) * before;
@@ -185,9 +184,11 @@ fn underfitting(history: &History) -> Option<Seen> {
     if left < UNDERFIT_LEFT || history.gap()? > UNDERFIT_GAP || epochs.len() < 6 || history.is_blind() {
         return None;
     }
-    let before = epochs[epochs.len() - 1 - epochs.len() / 3].train_loss;
-    let fall = 1.0 - (last.train_loss - history.floor()) / (before - history.floor()).max(1e-9);
-    if fall > FLAT {
+    let third = epochs.len() / 3;
+    let above = |epoch: usize| (epochs[epoch].train_loss - history.floor()).max(1e-9);
+    let (middle, late, end) = (epochs.len() - 1 - 2 * third, epochs.len() - 1 - third, epochs.len() - 1);
+    let fall = 1.0 - above(end) / above(late);
+    if fall > FLAT || 1.0 - above(late) / above(middle) > STALLED {
         return None;
     }
     let evidence = format!(

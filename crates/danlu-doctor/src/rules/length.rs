@@ -12,6 +12,8 @@ const LATE: f64 = 0.75;
 const LONG: usize = 10;
 /// Gain in validation accuracy over the last quarter.
 const GAIN: f64 = 0.03;
+/// Times that gain where the rate has fallen below a tenth of its peak by the end.
+const FALLEN: f64 = 3.0;
 /// Training above validation accuracy of a network that could go on learning, at most.
 const ROOM_GAP: f64 = 0.02;
 
@@ -38,6 +40,7 @@ pub(crate) const TOO_SHORT: Rule = Rule {
     thresholds: &[
         Threshold { what: "best epoch over all epochs, at least", value: LATE },
         Threshold { what: "gain in validation accuracy over the last quarter, at least", value: GAIN },
+        Threshold { what: "times that where the rate has fallen to a tenth, at least", value: FALLEN },
         Threshold { what: "training above validation accuracy, at most", value: ROOM_GAP },
     ],
     explains: &["no_decay"],
@@ -73,11 +76,11 @@ fn too_short(history: &History) -> Option<Seen> {
     }
     let quarter = (count / 4).max(1);
     let before = history.epochs[..count - quarter].iter().map(|epoch| epoch.val_top1).fold(0.0, f64::max);
-    // A rate that falls to zero lifts the last epochs by itself: more must be gained than that to say so.
+    // A rate that falls to zero lifts the last epochs by itself: much more must be gained than that to say so.
     let peak = history.peak_rate();
     let falls = history.epochs[count - 1].lr < 0.1 * peak;
     let gain = top1 - before;
-    if gain < if falls { 1.5 * GAIN } else { GAIN } {
+    if gain < if falls { FALLEN * GAIN } else { GAIN } {
         return None;
     }
     let evidence = format!(

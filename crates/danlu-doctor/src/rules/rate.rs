@@ -3,7 +3,8 @@
 use crate::finding::{Severity, percent, short, two_digits};
 use crate::history::History;
 use crate::rate::{
-    FAR_RATIO, HIGH_DROP, HIGH_RATIO, LOW_LEFT, LOW_RATIO, SPIKE, is_far_too_high, is_high, is_too_low,
+    FAR_RATIO, GROWN, HIGH_DROP, HIGH_RATIO, LOW_LEFT, LOW_RATIO, NOTHING_LEARNED, SPIKE, THROWN,
+    is_far_too_high, is_high, is_too_low,
 };
 use crate::rule::{Rule, Seen, Threshold};
 
@@ -16,7 +17,12 @@ pub(crate) const FAR_TOO_HIGH: Rule = Rule {
     source: FIGURE,
     thresholds: &[
         Threshold { what: "times the loss of guessing, reached by the training loss", value: SPIKE },
-        Threshold { what: "median update as a share of its weight", value: FAR_RATIO },
+        Threshold { what: "or median update as a share of its weight", value: FAR_RATIO },
+        Threshold { what: "or the same of the first update", value: THROWN },
+        Threshold {
+            what: "and share of what there was to learn that is left as long as the rate is high",
+            value: NOTHING_LEARNED,
+        },
     ],
     explains: &[
         "dead_relus",
@@ -72,7 +78,9 @@ pub(crate) const HIGH: Rule = Rule {
     source: FIGURE,
     thresholds: &[
         Threshold { what: "median update as a share of its weight, at least", value: HIGH_RATIO },
+        Threshold { what: "or times its initial norm that the median weight grows to", value: GROWN },
         Threshold { what: "share of the loss that goes when the rate falls, at least", value: HIGH_DROP },
+        Threshold { what: "or times the loss of guessing that a validation jumps to before", value: SPIKE },
     ],
     explains: &["underfitting", "plateau", "no_decay", "validation_easier", "too_short"],
     check: high,

@@ -11,7 +11,7 @@ const VANISHED: f64 = 1e-2;
 const EXPLODED: f64 = 30.0;
 /// Share of a layer's channels that are off for every image.
 const DEAD: f64 = 0.4;
-/// Largest standard deviation of logits that training starts well from.
+/// Times the loss of guessing that a first update from good weights stays below: sure and wrong before anything was learned.
 const LOUD_LOSS: f64 = 2.0;
 
 const GLOROT_HE: &str = "Glorot and Bengio 2010; He et al. 2015, arXiv 1502.01852: the variance must stay the same from layer to layer";
@@ -24,6 +24,27 @@ const BAD_START: &[&str] = &[
     "far_too_high_lr",
     "high_lr",
     "imbalance",
+    "label_noise",
+    "low_lr",
+    "no_decay",
+    "noisy_gradients",
+    "plateau",
+    "too_long",
+    "too_short",
+    "underfitting",
+    "weight_decay_too_strong",
+];
+
+/// The same where the start is loud: it can end in a divergence at any rate, which is a symptom then.
+const LOUD_START: &[&str] = &[
+    "diverged",
+    "batch_too_large",
+    "dead_relus",
+    "dies_at_first_decay",
+    "far_too_high_lr",
+    "high_lr",
+    "imbalance",
+    "label_noise",
     "low_lr",
     "no_decay",
     "noisy_gradients",
@@ -56,7 +77,7 @@ pub(crate) const EXPLODING: Rule = Rule {
         Threshold { what: "spread of a layer's output at the start, at least", value: EXPLODED },
         Threshold { what: "times the loss of guessing, had by the first update", value: LOUD_LOSS },
     ],
-    explains: BAD_START,
+    explains: LOUD_START,
     check: exploding,
 };
 
@@ -111,7 +132,10 @@ fn exploding(history: &History) -> Option<Seen> {
         short(loss.unwrap_or(f64::NAN)),
         short(history.blind_loss())
     );
-    Some(better_start(Seen::new(evidence).at(0.0, "first update"), history))
+    let ended = history.divergence.as_ref().map_or(String::new(), |divergence| {
+        format!("; after {} updates {}", divergence.iteration, divergence.what)
+    });
+    Some(better_start(Seen::new(evidence + &ended).at(0.0, "first update"), history))
 }
 
 fn better_start(seen: Seen, history: &History) -> Seen {

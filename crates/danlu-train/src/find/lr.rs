@@ -18,8 +18,9 @@ const SECONDS: f64 = 40.0;
 const TRIALS: usize = 6;
 /// No more than this many, however the losses lie.
 const MOST_TRIALS: usize = 8;
-/// Updates of a trial: 1 % of the training, within these.
-const UPDATES: (usize, usize) = (40, 200);
+/// Updates of a trial where the time allows them: 1 % of the training, and not fewer than the second, since the rate that is
+/// best for a few dozen updates is not the one that is best for some hundred.
+const UPDATES: (f64, usize) = (0.01, 200);
 /// A trial of fewer says nothing: on a slow machine the search takes longer instead.
 const LEAST_UPDATES: usize = 25;
 /// Validation images that judge a trial.
@@ -102,8 +103,8 @@ pub fn find_lr(prepared: &Prepared, observer: &mut dyn Observer) -> Result<LrFou
 
     let total = prepared.iterations_per_epoch() * recipe.train.epochs as usize;
     let affordable = ((SECONDS - begun.elapsed().as_secs_f64()) / (TRIALS as f64 * an_update)) as usize;
-    let updates =
-        (total / 100).clamp(UPDATES.0, UPDATES.1).min(affordable).max(LEAST_UPDATES).min(total.max(1));
+    let wanted = ((UPDATES.0 * total as f64) as usize).max(UPDATES.1);
+    let updates = wanted.min(affordable).max(LEAST_UPDATES).min(total.max(1));
     let mut trials = Trials { engine, batches, prepared, updates, done: Vec::new() };
     for lr in candidates(&suggestions, prior) {
         trials.run(lr, observer)?;

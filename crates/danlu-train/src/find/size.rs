@@ -58,11 +58,7 @@ pub struct SizeFound {
 pub fn find_size(prepared: &Prepared, observer: &mut dyn Observer) -> Result<SizeFound, TrainError> {
     let begun = Instant::now();
     let full = prepared.size[0];
-    // Multiples of 4 for small images and of 32 for photos, as networks halve them.
-    let grain = if full > 64 { 32 } else { 4 };
-    let round =
-        |share: f64| ((full as f64 * share / grain as f64).round() as usize * grain).clamp(8, full.max(8));
-    let mut sizes = vec![round(0.5), round(0.71), full];
+    let mut sizes = vec![danlu_recipe::side(full, 0.5), danlu_recipe::side(full, 0.71), full];
     sizes.dedup();
     let mut trials = Vec::new();
     for size in sizes {

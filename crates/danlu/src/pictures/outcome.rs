@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use danlu_data::{Pixels, fit_image};
+use danlu_doctor::SuspectSample;
 use danlu_train::{Evaluation, ImagePrediction, Predictor, Prepared, TrainError};
-use danlu_view::{Calibration, Confusion, Look, Mistake, Svg, Tile, contact_sheet};
+use danlu_view::{Calibration, Confusion, Lang, Look, Mistake, Svg, Tile, contact_sheet};
 
 use super::activations::{bitmap, explain};
 use super::samples::val_samples;
@@ -62,6 +63,32 @@ pub fn worst_mistakes(
         });
     }
     Ok(found)
+}
+
+/// The training images that the network contradicts, worst first, as thumbnails with their class, what was seen and the loss;
+/// none where it contradicts none. An image that can no longer be read is left out.
+///
+/// # Errors
+/// Where an image cannot be drawn.
+pub fn contradicted(
+    prepared: &Prepared,
+    samples: &[SuspectSample],
+    look: &Look,
+) -> Result<Option<Svg>, TrainError> {
+    let class = |index: u32| prepared.dataset.classes.get(index as usize).cloned().unwrap_or_default();
+    let mut tiles = Vec::new();
+    for sample in samples {
+        let Ok(pixels) = prepared.dataset.decode(sample.sample) else { continue };
+        tiles.push(Tile {
+            note: format!("→ {}, {:.1}", class(sample.predicted), sample.loss),
+            ..Tile::new(bitmap(&thumbnail(prepared, &pixels))?, class(sample.label))
+        });
+    }
+    let title = match look.lang {
+        Lang::En => "training images that the network contradicts: label, what it sees, loss",
+        Lang::Zh => "网络与标签相左的训练图像：标签、网络所见、损失",
+    };
+    Ok((!tiles.is_empty()).then(|| contact_sheet(title, &tiles, 92.0, look)))
 }
 
 /// The image as the network saw it, at most 96 pixels wide.

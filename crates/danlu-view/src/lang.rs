@@ -67,8 +67,8 @@ phrases! {
     SCHEDULE = "learning-rate schedule", "学习率调度";
     RANGE_TEST = "learning-rate range test", "学习率范围测试";
     DIVERGED = "diverged", "发散";
-    SIZE_TEST = "image sizes: accuracy against cost", "图像尺寸：准确率与代价";
-    MS_AN_UPDATE = "ms an update", "每次更新的毫秒数";
+    SIZE_TEST = "image sizes: accuracy against cost", "图像尺寸：准确率，耗时";
+    MS_AN_UPDATE = "ms an update", "每步耗时（ms）";
     CONFUSION = "confusion matrix", "混淆矩阵";
     TRUE_CLASS = "true class", "真实类别";
     PREDICTED_CLASS = "predicted class", "预测类别";

@@ -4,7 +4,7 @@ use crate::frame::{Axis, Look, Mark, legend, plot, runs, series_pen};
 use crate::ink::Ink;
 use crate::lang::{ACCURACY, MS_AN_UPDATE, SIZE_TEST};
 use crate::scale::{Kind, Scale, bytes, number};
-use crate::svg::{Dash, Label, Pen, Svg};
+use crate::svg::{Dash, Label, Svg};
 use crate::text::text_width;
 
 /// One image size that was tried.
@@ -56,7 +56,7 @@ pub fn size_test(points: &[SizePoint], look: &Look) -> Svg {
         },
     );
     let line: Vec<(f64, f64)> = points.iter().map(|p| (p.step_ms, 100.0 * p.top1)).collect();
-    let pen = Pen { width: 1.2, ..series_pen(0, 1.2) }.faint(0.5).dashed(Dash::Dashed);
+    let pen = series_pen(0, 1.2).faint(0.5).dashed(Dash::Dashed);
     svg.polyline(runs(&line, &p.xs, &p.ys, p.area), pen);
     for (i, point) in points.iter().enumerate() {
         let Some((x, y)) = p.at(point.step_ms, 100.0 * point.top1) else { continue };
@@ -83,7 +83,7 @@ mod tests {
         for lang in [Lang::En, Lang::Zh] {
             for width in [240.0, 720.0] {
                 let svg = size_test(&points, &Look { width, lang }).to_file();
-                for side in ["16 x 16", "20 x 20", "28 x 28", "4 MiB"] {
+                for side in ["16 x 16", "20 x 20", "28 x 28", "4.0 MiB"] {
                     assert!(svg.contains(side), "{side}");
                 }
             }

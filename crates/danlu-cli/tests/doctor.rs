@@ -51,6 +51,11 @@ fn the_doctor_names_a_rate_that_never_falls_and_writes_the_next_recipe() {
     let said = text(&seen.stdout);
     assert!(said.contains("[no_decay]") && said.contains("\"constant\" -> \"CosineAnnealingLR\""), "{said}");
     assert!(std::fs::read_to_string(at.join("a.svg")).expect("a picture").starts_with("<svg"));
+    // Thumbnails of contradicted labels, or a word that there are none.
+    let seen = danlu(at, &["doctor", "runs/a", "--images", "worst.svg"]);
+    assert!(seen.status.success(), "{}", text(&seen.stderr));
+    let drawn = at.join("worst.svg").exists();
+    assert_ne!(drawn, text(&seen.stderr).contains("contradicts no training label"));
     assert_eq!(
         before,
         std::fs::read(at.join("runs/a/events.jsonl")).expect("events"),

@@ -11,12 +11,13 @@ import torchvision
 
 OUT = Path(__file__).resolve().parents[2] / "crates/danlu-nn/tests/golden/zoo.json"
 NAMES = ["vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn", "resnet18", "resnet34",
-         "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "wide_resnet50_2", "mobilenet_v2", "efficientnet_lite0"]
+         "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d", "wide_resnet50_2", "wide_resnet101_2", "mobilenet_v2"]
+NAMES += [f"efficientnet_lite{i}" for i in range(5)]
 
 zoo = {}
 with torch.device("meta"):
     for name in NAMES:
-        if name == "efficientnet_lite0":
+        if name.startswith("efficientnet"):
             model = timm.create_model(name)
         else:
             model = getattr(torchvision.models, name)()

@@ -10,6 +10,8 @@ from pathlib import Path
 import safetensors.torch
 import torch
 from torch import nn
+from timm.models._efficientnet_builder import decode_arch_def
+from timm.models.efficientnet import EfficientNet
 from torchvision.models.mobilenetv2 import MobileNetV2
 from torchvision.models.resnet import BasicBlock, Bottleneck, conv1x1
 from torchvision.models.vgg import make_layers
@@ -34,12 +36,30 @@ class ThinResNet(nn.Module):
         return self.fc(self.layer2(self.layer1(x)).mean((2, 3)))
 
 
-class ThinVgg(nn.Module):
-    """torchvision's VGG with BN: the flatten before the classifier is what can go wrong."""
+class ThinBottlenecks(nn.Module):
+    """ResNet-50 (groups 1, base width 64), ResNeXt or Wide-ResNet of torchvision's own bottleneck blocks, few and narrow."""
 
-    def __init__(self, classes=5):
+    def __init__(self, groups=1, base_width=64, classes=5):
         super().__init__()
-        self.features = make_layers([8, "M", 12, "M"], batch_norm=True)
+        self.conv1 = nn.Conv2d(3, 8, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(8)
+        def block(inputs, planes, stride=1):
+            same = stride == 1 and inputs == 4 * planes
+            down = None if same else nn.Sequential(conv1x1(inputs, 4 * planes, stride), nn.BatchNorm2d(4 * planes))
+            return Bottleneck(inputs, planes, stride, down, groups, base_width)
+        self.layer1 = nn.Sequential(block(8, 4), block(16, 4))
+        self.layer2 = nn.Sequential(block(16, 8, 2))
+        self.fc = nn.Linear(32, classes)
+
+    forward = ThinResNet.forward
+
+
+class ThinVgg(nn.Module):
+    """torchvision's VGG: the flatten before the classifier is what can go wrong."""
+
+    def __init__(self, classes=5, batch_norm=True):
+        super().__init__()
+        self.features = make_layers([8, "M", 12, "M"], batch_norm=batch_norm)
         self.avgpool = nn.AdaptiveAvgPool2d((3, 2))
         self.classifier = nn.Sequential(nn.Linear(72, 16), nn.ReLU(), nn.Dropout(), nn.Linear(16, 16), nn.ReLU(), nn.Dropout(), nn.Linear(16, classes))
 
@@ -53,6 +73,25 @@ def thin_mobilenet():
     net.features[-1] = nn.Sequential(nn.Conv2d(8, 24, 1, bias=False), nn.BatchNorm2d(24), nn.ReLU6())
     net.classifier[1] = nn.Linear(24, 5)
     return net
+
+
+def thin_lite():
+    """timm's EfficientNet-Lite with one block without expansion, a 5x5 stage with a shortcut, and a small head."""
+    blocks = decode_arch_def([["ds_r1_k3_s1_e1_c8"], ["ir_r2_k5_s2_e6_c8"], ["ir_r1_k3_s2_e6_c16"]])
+    return EfficientNet(block_args=blocks, num_classes=5, num_features=24, stem_size=8, fix_stem=True, act_layer=nn.ReLU6)
+
+
+FAMILIES = {
+    # name: (seed, images, network)
+    "resnet_thin": (1, (2, 3, 33, 37), ThinResNet),
+    "vgg_thin": (2, (2, 3, 19, 17), ThinVgg),
+    "mobilenet_thin": (3, (2, 3, 29, 23), thin_mobilenet),
+    "vgg_plain_thin": (4, (2, 3, 18, 21), lambda: ThinVgg(batch_norm=False)),
+    "bottleneck_thin": (5, (2, 3, 33, 37), ThinBottlenecks),
+    "resnext_thin": (6, (2, 3, 33, 37), lambda: ThinBottlenecks(groups=4, base_width=32)),
+    "wide_thin": (7, (2, 3, 33, 37), lambda: ThinBottlenecks(base_width=128)),
+    "lite_thin": (8, (2, 3, 31, 38), thin_lite),
+}
 
 
 def seeded(make, seed):
@@ -102,11 +141,10 @@ def save_tar(path, state):
 def main():
     OUT.mkdir(parents=True, exist_ok=True)
     versions = {"torch": torch.__version__}
-    shapes = {"resnet_thin": (2, 3, 33, 37), "vgg_thin": (2, 3, 19, 17), "mobilenet_thin": (2, 3, 29, 23)}
-    nets = {"resnet_thin": seeded(ThinResNet, 1), "vgg_thin": seeded(ThinVgg, 2), "mobilenet_thin": seeded(thin_mobilenet, 3)}
+    nets = {name: seeded(make, seed) for name, (seed, _, make) in FAMILIES.items()}
     for name, net in nets.items():
         torch.manual_seed(9)
-        images = torch.randn(shapes[name])
+        images = torch.randn(FAMILIES[name][1])
         with torch.no_grad():
             logits = net.double()(images.double()).float()
             net.float()

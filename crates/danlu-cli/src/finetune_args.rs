@@ -19,16 +19,23 @@ pub(crate) struct FinetuneArgs {
     /// The head alone for one epoch, then the whole network, with rates that fall to a hundredth at the first layers
     #[arg(long, help_heading = "Fine-tuning", conflicts_with = "freeze")]
     fine_tune: bool,
+    /// As --fine-tune, but the backbone thaws a quarter an epoch, the last layers first
+    #[arg(long, help_heading = "Fine-tuning", conflicts_with_all = ["freeze", "fine_tune"])]
+    gradual_unfreeze: bool,
 }
 
 impl FinetuneArgs {
     /// Adds what was asked for.
     pub(crate) fn add_to(&self, layer: &mut Layer) -> Result<(), RecipeError> {
-        if self.fine_tune {
+        let preset = if self.gradual_unfreeze { "--gradual-unfreeze" } else { "--fine-tune" };
+        if self.fine_tune || self.gradual_unfreeze {
             // fastai's `fine_tune`: one frozen epoch, then rates that fall from the head to a hundredth (`lr_mult`).
-            layer.flag("finetune.head_epochs", 1, "--fine-tune")?;
-            layer.flag("optimizer.layer_decay", 0.8, "--fine-tune")?;
-            layer.flag("optimizer.layer_decay_min_scale", 0.01, "--fine-tune")?;
+            layer.flag("finetune.head_epochs", 1, preset)?;
+            layer.flag("optimizer.layer_decay", 0.8, preset)?;
+            layer.flag("optimizer.layer_decay_min_scale", 0.01, preset)?;
+        }
+        if self.gradual_unfreeze {
+            layer.flag("finetune.unfreeze_every", 1, preset)?;
         }
         if let Some(weights) = &self.weights {
             layer.flag("finetune.weights", weights.as_str(), "--weights")?;

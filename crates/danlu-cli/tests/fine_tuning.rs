@@ -87,6 +87,102 @@ fn a_frozen_backbone_gets_a_new_head_and_every_key_is_accounted_for() {
 }
 
 #[test]
+fn features_of_a_frozen_backbone_are_computed_once_and_change_nothing_but_the_last_digits() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    pretrain(folder);
+    let train = |name: &str, more: &[&str]| {
+        let mut command = danlu(folder);
+        command
+            .args(["train", "demo", "--weights", "runs/first", "--freeze", "backbone", "--name", name])
+            .args(["--set", "data.limit=0.05", "--epochs", "4", "--batch-size", "24"])
+            .args(["--set", "augment.horizontal_flip.p=0.5"])
+            .args(more);
+        command
+    };
+    let text = stderr(&mut train("kept", &[]));
+    assert!(text.contains("features of the frozen layers (up to `pool`, "), "{text}");
+    assert!(text.contains("are computed once an image and kept: up to "), "{text}");
+    let text = stderr(&mut train("plain", &["--set", "finetune.cache_features=false"]));
+    assert!(!text.contains("features of the frozen layers"), "{text}");
+    // The number of images in a pass decides the last bits of a convolution's sums.
+    let diff = danlu(folder)
+        .args([
+            "weights",
+            "diff",
+            "runs/kept/weights/last.safetensors",
+            "runs/plain/weights/last.safetensors",
+        ])
+        .arg("--json")
+        .output()
+        .expect("runs");
+    let diff: serde_json::Value = serde_json::from_slice(&diff.stdout).expect("JSON");
+    for tensor in diff["values"].as_array().expect("a list") {
+        assert!(tensor["relative"].as_f64().expect("a number") < 1e-4, "{tensor}");
+    }
+
+    // Shifts make a new picture each time: said, and trained without.
+    let text = stderr(&mut train("shifted", &["--set", "augment.random_crop.padding=2"]));
+    assert!(
+        text.contains("are computed again in every epoch: the augmentation makes new pictures"),
+        "{text}"
+    );
+
+    // Stopped in the middle, the cache is empty again, and the end is the same.
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_danlu"));
+    child.current_dir(folder).env("DANLU_HOME", folder.join("home"));
+    child.args(train("killed", &["--set", "train.checkpoint.iterations=1", "--quiet"]).get_args());
+    let mut running = child.stderr(std::process::Stdio::null()).spawn().expect("starts");
+    let events = folder.join("runs/killed/events.jsonl");
+    let lines =
+        || std::fs::read(&events).map_or(0, |bytes| bytes.iter().filter(|byte| **byte == b'\n').count());
+    while lines() < 20 && running.try_wait().expect("can be asked").is_none() {
+        std::thread::sleep(std::time::Duration::from_micros(300));
+    }
+    assert!(running.try_wait().expect("can be asked").is_none(), "it was done before it was killed");
+    running.kill().expect("kills");
+    running.wait().expect("is gone");
+    danlu(folder).args(["resume", "runs/killed", "--quiet"]).assert().success();
+    for file in ["weights/best.safetensors", "weights/last.safetensors", "events.jsonl"] {
+        let read = |run: &str| std::fs::read(folder.join("runs").join(run).join(file)).expect("is there");
+        assert!(read("kept") == read("killed"), "{file} differs");
+    }
+}
+
+#[test]
+fn a_backbone_thaws_from_the_last_layers_to_the_first() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    pretrain(folder);
+    let train = |name: &str, epochs: &str| {
+        let mut command = danlu(folder);
+        command
+            .args(["train", "demo", "--weights", "runs/first", "--gradual-unfreeze", "--name", name])
+            .args(["--set", "data.limit=0.02", "--epochs", epochs, "--batch-size", "24", "--lr", "0.05"]);
+        command
+    };
+    // Two epochs: the head, then the last quarter with it. The stem stays as it was, and that is said.
+    let text = stderr(&mut train("two", "2"));
+    assert!(text.contains("the first layers would begin to train in epoch 4 and there are 2"), "{text}");
+    let changed = |run: &str| -> Vec<String> {
+        let run = format!("runs/{run}/weights/last.safetensors");
+        let output = danlu(folder).args(["weights", "diff", "runs/first", &run, "--json"]).assert().code(1);
+        let diff: serde_json::Value = serde_json::from_slice(&output.get_output().stdout).expect("JSON");
+        let values = diff["values"].as_array().expect("a list");
+        values.iter().map(|entry| entry["name"].as_str().expect("a name").to_owned()).collect()
+    };
+    let two = changed("two");
+    assert!(
+        two.iter().any(|name| name.starts_with("fc.")) && two.iter().any(|name| name.starts_with("stage"))
+    );
+    assert!(!two.iter().any(|name| name.starts_with("stem")), "{two:?}");
+    let text = stderr(&mut train("five", "5"));
+    assert!(!text.contains("would begin to train"), "{text}");
+    let five = changed("five");
+    assert!(five.len() > two.len() && five.iter().any(|name| name.starts_with("stem")), "{five:?}");
+}
+
+#[test]
 fn a_fine_tuning_that_is_killed_ends_in_the_same_bytes_without_the_file_it_started_from() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let folder = folder.path();
@@ -206,7 +302,12 @@ fn a_run_is_exported_checked_on_its_validation_images_and_every_file_predicts_th
     };
     let run = predict("runs/a");
     assert!(run.starts_with("image,rank,class,probability\n") && run.lines().count() == 11, "{run}");
-    for file in ["runs/a/export/model.safetensors", "folded.safetensors", "runs/a/export/huggingface"] {
+    for file in [
+        "runs/a/export/model.safetensors",
+        "folded.safetensors",
+        "runs/a/export/huggingface",
+        "runs/a/export/model.onnx",
+    ] {
         let (a, b) = (probability(&run), probability(&predict(file)));
         assert!(a.len() == 5 && a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-4), "{file}: {a:?} {b:?}");
     }

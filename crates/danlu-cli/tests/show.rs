@@ -161,3 +161,45 @@ fn descent_refuses_what_no_optimizer_takes() {
         assert!(text.contains(says), "{arguments:?}: {text}");
     }
 }
+
+#[test]
+fn a_network_is_listed_with_its_parameters_operations_and_memory() {
+    let output = Command::new(env!("CARGO_BIN_EXE_danlu"))
+        .args(["show", "network", "resnet18", "--batch-size", "8", "--json"])
+        .output()
+        .expect("runs");
+    assert!(output.status.success());
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    // torchvision's table of models: 11,689,512 parameters and 1.81 G multiply-adds.
+    assert_eq!(json["parameters"], 11_689_512);
+    let macs = json["flops"].as_f64().expect("a number") / 2e9;
+    assert!((macs - 1.81).abs() < 0.01, "{macs}");
+    let bytes = |key: &str| json[key].as_u64().expect("a number");
+    assert!(
+        bytes("training_bytes") > 2 * 4 * 11_689_512 && bytes("inference_bytes") < bytes("training_bytes")
+    );
+    let layers = json["layers"].as_array().expect("a list");
+    assert!(layers.iter().any(|layer| layer["name"] == "layer4.1.conv2"));
+    assert_eq!(layers[0]["output"], serde_json::json!([112, 112, 64]));
+}
+
+#[test]
+fn what_folding_gains_is_told_layer_by_layer_and_drawn() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let picture = folder.path().join("folding.svg");
+    let output = Command::new(env!("CARGO_BIN_EXE_danlu"))
+        .args(["bench", "infer", "--network", "small", "--batch-size", "2", "--passes", "2", "--folding"])
+        .args(["--json", "--output"])
+        .arg(&picture)
+        .output()
+        .expect("runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let folded = json[0]["folded"].as_array().expect("a list");
+    assert_eq!(folded[0]["layer"], "stem.conv");
+    assert_eq!(folded[0]["norm"], "stem.bn");
+    assert!(folded.iter().all(|layer| layer["ms"].as_f64().is_some_and(|ms| ms > 0.0)), "{folded:?}");
+    let svg = std::fs::read_to_string(&picture).expect("is there");
+    assert!(svg.starts_with("<?xml") || svg.starts_with("<svg"), "a picture");
+    assert!(svg.contains("gone with the batch norm") && svg.contains("stem.conv"), "with its layers");
+}

@@ -258,6 +258,22 @@ impl Engine {
         Ok(&self.logits)
     }
 
+    /// The end of the network's frozen prefix under the present settings: the deepest node whose value is a function of the
+    /// image alone, so that it can be computed once ([`features`](Engine::features)) and given back as
+    /// [`Images::Features`](crate::Images::Features). `None` where the first layer trains already, or its batch norm uses the statistics of the batch.
+    pub fn frozen_prefix(&self) -> Option<NodeId> {
+        self.core.frozen_cut()
+    }
+
+    /// Values `[N, H, W, C]` at the end of the frozen prefix; [`shape_of`](crate::Graph::shape_of) tells `H`, `W`, `C`. In
+    /// passes of one number of images a value depends on its image alone, to the bit; the last bits may depend on that number.
+    ///
+    /// # Errors
+    /// Where the input does not fit the network, or nothing is frozen.
+    pub fn features(&mut self, input: &Input<'_>, set: WeightSet) -> Result<Vec<f32>> {
+        self.core.features(input, set)
+    }
+
     /// The logits of the last pass in the precision of the engine.
     pub fn logits_f64(&self) -> &[f64] {
         self.core.logits()

@@ -228,6 +228,14 @@ impl Graph {
         NodeId(self.nodes.len() - 1)
     }
 
+    /// The shape of a node's value for an image of that size.
+    ///
+    /// # Errors
+    /// Where the sizes do not fit, with the layer's name.
+    pub fn shape_of(&self, node: NodeId, height: usize, width: usize) -> Result<Shape> {
+        Ok(self.shapes(height, width)?[node.0])
+    }
+
     /// The shape of every node's output for that image size.
     pub(crate) fn shapes(&self, height: usize, width: usize) -> Result<Vec<Shape>> {
         let mut shapes: Vec<Shape> = Vec::with_capacity(self.nodes.len());

@@ -1,6 +1,7 @@
 //! What goes into a step: images, targets, and where the step stands.
 
 use crate::error::{NnError, Result};
+use crate::plan::Span;
 use crate::real::Real;
 
 /// Pixels of a batch, `[N, H, W, C]`.
@@ -19,6 +20,9 @@ pub enum Images<'a> {
     F32(&'a [f32]),
     /// The same in double precision.
     F64(&'a [f64]),
+    /// In place of the images, their values at the end of the frozen prefix, as
+    /// [`Engine::features`](crate::Engine::features) gives them; [`Input::shape`] stays that of the images. They cannot be mixed.
+    Features(&'a [f32]),
 }
 
 /// How the images of a batch are mixed with one another, after normalisation. Targets are mixed by the same `lambda`.
@@ -95,6 +99,11 @@ impl Input<'_> {
             }
             Images::F32(data) => data.len(),
             Images::F64(data) => data.len(),
+            Images::Features(_) if self.mix.is_some() => {
+                return fail("features cannot be mixed: only images can".into());
+            }
+            // Their length is checked against the plan.
+            Images::Features(_) => n * h * w * c,
         };
         if len != n * h * w * c {
             return fail(format!(
@@ -118,6 +127,11 @@ impl Input<'_> {
         Ok(())
     }
 
+    /// The part of the network that is computed from it.
+    pub(crate) fn span(&self) -> Span {
+        if matches!(self.images, Images::Features(_)) { Span::Tail } else { Span::Whole }
+    }
+
     /// Writes the normalised, mixed images.
     pub(crate) fn write<T: Real>(&self, out: &mut [T]) {
         match self.images {
@@ -136,6 +150,9 @@ impl Input<'_> {
             }
             Images::F32(data) => self.write_with(out, |i| T::from_f64(f64::from(data[i]))),
             Images::F64(data) => self.write_with(out, |i| T::from_f64(data[i])),
+            Images::Features(data) => {
+                out.iter_mut().zip(data).for_each(|(out, &value)| *out = T::from_f64(f64::from(value)));
+            }
         }
     }
 

@@ -35,7 +35,7 @@ pub use loss::LossConfig;
 pub use machine::Machine;
 pub use memory::{LayerMemory, MemoryReport};
 pub use ops::{BatchNorm, Conv, Pool, PoolKind, SqueezeExcite, convbn_relu};
-pub use plan::{BnMode, PlanKey, PlanMode};
+pub use plan::{BnMode, PlanKey, PlanMode, Span};
 pub use shape::Shape;
 pub use state_dict::{StateDict, Tensor};
 pub use zoo::{

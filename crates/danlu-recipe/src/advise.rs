@@ -90,6 +90,12 @@ impl Advisor<'_> {
         name.and_then(Value::as_str)
     }
 
+    /// Whether the last layer alone trains.
+    fn freezes_backbone(&self) -> bool {
+        let freeze = self.given("finetune.freeze").and_then(Value::as_array);
+        freeze.is_some_and(|patterns| patterns.iter().any(|pattern| pattern == "backbone"))
+    }
+
     fn given_number(&self, key: &str) -> Option<usize> {
         self.given(key).and_then(Value::as_f64).filter(|value| *value >= 1.0).map(|value| value as usize)
     }
@@ -281,18 +287,23 @@ impl Advisor<'_> {
                 let few = self.is_small() && epochs <= FEW_EPOCHS;
                 let at_128 = if few { 0.2 } else { 0.1 };
                 let fresh = round(at_128 * batch_size as f64 / 128.0).clamp(0.01, 0.4);
-                let lr = if pretrained { round(fresh / 10.0) } else { fresh };
+                // A head that trains alone starts from nothing, and nothing that is good can be spoilt.
+                let head_alone = pretrained && self.freezes_backbone();
+                let lr = if pretrained && !head_alone { round(fresh / 10.0) } else { fresh };
                 self.choose("optimizer.name", "sgd", "convolutional networks trained with it are at least as accurate on new images as with adaptive rules", "Wilson et al. 2017, arXiv 1705.08292");
                 self.choose(
                     "optimizer.lr",
                     lr,
-                    if pretrained {
+                    if head_alone {
+                        format!("a new last layer alone trains: the rate of a fresh start, {at_128} at 128 images, in proportion to the batch of {batch_size}")
+                    } else if pretrained {
                         format!("a tenth of what a fresh start takes at a batch of {batch_size}: weights that are good should move little")
                     } else {
                         let few = if few { ", twice the usual for few epochs" } else { "" };
                         format!("{at_128} at 128 images{few}, in proportion to the batch of {batch_size}")
                     },
                     match (pretrained, few) {
+                        (true, _) if head_alone => "Goyal et al. 2017, arXiv 1706.02677",
                         (true, _) => "Li et al. 2020, arXiv 2002.11770",
                         (false, true) => FEW,
                         (false, false) => "Goyal et al. 2017, arXiv 1706.02677",
@@ -374,7 +385,11 @@ impl Advisor<'_> {
             ),
             Err(why) => self.choose("augment.horizontal_flip", "none", why, "the class names"),
         }
-        if self.is_small() && epochs <= FEW_EPOCHS {
+        if self.freezes_backbone() {
+            let key = if self.is_small() { "augment.random_crop" } else { "augment.random_resized_crop" };
+            let reason = "the frozen layers see the same pictures in every epoch, so that their features are computed once";
+            self.choose(key, "none", reason, HABIT);
+        } else if self.is_small() && epochs <= FEW_EPOCHS {
             let reason = "few epochs learn more from the images as they are than from shifted ones";
             self.choose("augment.random_crop", "none", reason, FEW);
         } else if self.is_small() {
@@ -391,7 +406,7 @@ impl Advisor<'_> {
                 "Szegedy et al. 2015, arXiv 1409.4842; from 0.35 on in short trainings is a rule of thumb",
             );
         }
-        if self.preset == Preset::Best {
+        if self.preset == Preset::Best && !self.freezes_backbone() {
             let reason = "hides a part of the image; reported to help long trainings";
             self.choose("augment.random_erasing.p", 0.25, reason, "Zhong et al. 2020, arXiv 1708.04896");
         }

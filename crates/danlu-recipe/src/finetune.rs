@@ -27,10 +27,18 @@ pub struct FinetuneConfig {
     pub freeze: Vec<String>,
     /// What the batch norms of frozen layers normalise with. Default `running`.
     pub frozen_norm: FrozenNorm,
+    /// Computes the features of the frozen first layers once an image and keeps them, where those layers stay frozen for more
+    /// than one epoch and the augmentation makes the same pictures again (none, or flips and quarter turns alone). Default
+    /// true. At most a quarter of the free memory; what does not fit is computed each time.
+    pub cache_features: bool,
     /// Epochs at the start in which the head alone trains; then the whole network does. Default 0. 1 or 2 let a new
     /// head settle before its first, large gradients reach the pretrained layers (fastai's `fine_tune`).
     #[schemars(range(min = 0, max = 100_000))]
     pub head_epochs: u32,
+    /// Epochs after which the next quarter of the backbone begins to train, the last layers first, once `head_epochs` are over
+    /// (gradual unfreezing, Howard and Ruder 2018, arXiv 1801.06146). Default 0: the whole backbone at once.
+    #[schemars(range(min = 0, max = 100_000))]
+    pub unfreeze_every: u32,
     /// Factor on the learning rate of the backbone. Default 1. 0.1 for pretrained layers that should move less than a
     /// new head; `optimizer.layer_decay` makes it fall with the depth.
     #[schemars(range(min = 0.0, max = 1.0))]
@@ -50,7 +58,9 @@ impl Default for FinetuneConfig {
             head: Head::Auto,
             freeze: Vec::new(),
             frozen_norm: FrozenNorm::Running,
+            cache_features: true,
             head_epochs: 0,
+            unfreeze_every: 0,
             backbone_lr_scale: 1.0,
             mean: None,
             std: None,

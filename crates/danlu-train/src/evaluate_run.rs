@@ -183,7 +183,7 @@ fn judge(
             predictions.push(ImagePrediction { sample, label, predicted: predicted as u32, confidence });
         }
     };
-    let tally = evaluate_each(&mut engine, WeightSet::Live, &loader, &stats, observer, &mut keep)?;
+    let tally = evaluate_each(&mut engine, WeightSet::Live, &loader, &stats, None, observer, &mut keep)?;
     Ok(Evaluation {
         metrics: tally.metrics(),
         confusion: tally.confusion().to_vec(),

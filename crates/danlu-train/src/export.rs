@@ -36,8 +36,8 @@ pub struct ExportOptions {
     pub format: ExportFormat,
     /// Where; by default `export/model.*` in the run folder.
     pub out: Option<PathBuf>,
-    /// Fold each batch norm into its convolution.
-    pub fold: bool,
+    /// Fold each batch norm into its convolution; `None`: in an ONNX model, unless the recipe says no.
+    pub fold: Option<bool>,
     /// ONNX: put the normalisation into the graph, whose input is then uint8 `[batch, height, width, channels]`.
     pub preprocessing: bool,
     /// How many validation images the parity check sees.
@@ -107,14 +107,15 @@ pub fn export_run(run: &RunFolder, options: &ExportOptions) -> Result<Exported, 
     let reference = model.logits(&images, count)?;
 
     let mut folded = Vec::new();
-    let (graph, state) = if options.fold {
+    let fold = options.fold.unwrap_or(options.format == ExportFormat::Onnx && model.folds);
+    let (graph, state) = if fold {
         folded = folded_layers(&model.engine);
         model.engine.fold(WeightSet::Live)?
     } else {
         (model.engine.graph().clone(), model.engine.state_dict(WeightSet::Live)?)
     };
     let mut card = card;
-    if options.fold {
+    if fold {
         card.other.insert("folded".to_owned(), "true".to_owned());
     }
     let path =
@@ -130,14 +131,13 @@ pub fn export_run(run: &RunFolder, options: &ExportOptions) -> Result<Exported, 
         ExportFormat::Pth => write_pth(&path, &state)?,
         ExportFormat::HuggingFace => write_huggingface(&path, &state, &card)?,
     }
-    // What lies on the disk is what is checked, where danlu can read it.
-    let (state, checked) = match options.format {
-        ExportFormat::Onnx => (state, "the network that was written"),
-        _ => {
-            let options = LoadOptions { strict: true, ..LoadOptions::default() };
-            let read = read_state_dict(&path)?;
-            (match_state_dict(&targets_of(&graph), &read.state, &options)?.state, "the file, read back")
-        }
+    // What lies on the disk is what is checked.
+    let strictly = LoadOptions { strict: true, ..LoadOptions::default() };
+    let read = read_state_dict(&path)?;
+    let state = match_state_dict(&targets_of(&graph), &read.state, &strictly)?.state;
+    let checked = match options.format {
+        ExportFormat::Onnx => "the file's weights and the network, read back",
+        _ => "the file, read back",
     };
     let classes = graph.classes();
     let mut engine = Engine::new(graph, model.engine.config())?;

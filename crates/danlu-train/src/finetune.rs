@@ -198,6 +198,71 @@ fn head_of(graph: &Graph) -> &str {
     last.rsplit_once('.').map_or(last, |(layer, _)| layer)
 }
 
+/// Parts of the backbone that begin to train one after the other under `finetune.unfreeze_every`.
+const PARTS: usize = 4;
+
+/// What to say of layers that thaw too late to train at all.
+pub(crate) fn late_thaw(recipe: &Recipe, graph: &Graph) -> Option<String> {
+    let finetune = &recipe.finetune;
+    if finetune.head_epochs == 0 && finetune.unfreeze_every == 0 {
+        return None;
+    }
+    let last = match finetune.unfreeze_every {
+        0 => u64::from(finetune.head_epochs),
+        every => {
+            let parts = backbone_parts(graph).into_iter().map(|(_, part)| part as u64).max().unwrap_or(0);
+            u64::from(finetune.head_epochs.max(1)) + parts * u64::from(every)
+        }
+    };
+    let epochs = u64::from(recipe.train.epochs);
+    (last >= epochs).then(|| {
+        format!(
+            "the first layers would begin to train in epoch {} and there are {epochs}: they stay as they are",
+            last + 1
+        )
+    })
+}
+
+/// The modules of the backbone (`layer4`, `features.3`) and the part that each belongs to: 0 is the last quarter of the weights'
+/// layers, which begins first.
+fn backbone_parts(graph: &Graph) -> Vec<(String, usize)> {
+    let head = head_of(graph);
+    let mut modules: Vec<(String, usize)> = Vec::new();
+    for param in graph.params() {
+        let layer = param.name.rsplit_once('.').map_or(param.name.as_str(), |(layer, _)| layer);
+        if layer == head {
+            continue;
+        }
+        // Numbered modules belong to a list: `features.3.conv.0` is of `features.3`, `layer4.1.conv2` of `layer4`.
+        let mut names = layer.splitn(3, '.');
+        let (first, second) = (names.next().unwrap_or(layer), names.next());
+        let is_list = matches!(first, "features" | "blocks" | "classifier");
+        let module = match second {
+            Some(second) if is_list => format!("{first}.{second}"),
+            _ => first.to_owned(),
+        };
+        match modules.iter_mut().find(|(name, _)| *name == module) {
+            Some((_, count)) => *count += 1,
+            None => modules.push((module, 1)),
+        }
+    }
+    let all: usize = modules.iter().map(|(_, count)| count).sum();
+    let mut after = all;
+    let parts = modules.into_iter().map(|(module, count)| {
+        after -= count;
+        // Where the middle of the module lies, counted from the end.
+        let middle = 2 * after + count;
+        (module, (middle * PARTS / (2 * all).max(1)).min(PARTS - 1))
+    });
+    let mut parts: Vec<(String, usize)> = parts.collect();
+    // A quarter that a large module passes over would be an epoch in which nothing new trains.
+    let mut there: Vec<usize> = parts.iter().map(|(_, part)| *part).collect();
+    there.sort_unstable();
+    there.dedup();
+    parts.iter_mut().for_each(|(_, part)| *part = there.iter().position(|it| *it == *part).unwrap_or(0));
+    parts
+}
+
 /// The recipe's parameter groups, with what `finetune` freezes or slows down put before the groups that were written
 /// out, which therefore win.
 pub(crate) fn grouping(recipe: &Recipe, graph: &Graph) -> GroupingConfig {
@@ -205,7 +270,7 @@ pub(crate) fn grouping(recipe: &Recipe, graph: &Graph) -> GroupingConfig {
     let head = format!("{}.*", head_of(graph));
     let group = |pattern: &str| GroupConfig { pattern: pattern.to_owned(), ..GroupConfig::default() };
     let mut groups = Vec::new();
-    if finetune.head_epochs > 0 || finetune.backbone_lr_scale != 1.0 {
+    if finetune.head_epochs > 0 || finetune.unfreeze_every > 0 || finetune.backbone_lr_scale != 1.0 {
         let scaled = finetune.backbone_lr_scale != 1.0;
         groups.push(GroupConfig {
             unfreeze_epoch: Some(u64::from(finetune.head_epochs)),
@@ -213,6 +278,14 @@ pub(crate) fn grouping(recipe: &Recipe, graph: &Graph) -> GroupingConfig {
             ..group("*")
         });
         groups.push(GroupConfig { unfreeze_epoch: Some(0), lr_scale: scaled.then_some(1.0), ..group(&head) });
+    }
+    if finetune.unfreeze_every > 0 {
+        for (module, part) in backbone_parts(graph) {
+            // The head is alone first, even where `head_epochs` does not say for how long.
+            let first = u64::from(finetune.head_epochs.max(1));
+            let epoch = first + part as u64 * u64::from(finetune.unfreeze_every);
+            groups.push(GroupConfig { unfreeze_epoch: Some(epoch), ..group(&format!("{module}.*")) });
+        }
     }
     for pattern in &finetune.freeze {
         if pattern == "backbone" {
@@ -298,6 +371,21 @@ mod tests {
             let frozen = name.starts_with("layer1.") || name == "conv1.weight" || name.contains(".bn2.");
             assert_eq!(trains, !frozen, "{name}");
         }
+    }
+
+    #[test]
+    fn gradual_unfreezing_goes_from_the_last_layers_to_the_first() {
+        let toml = "finetune = { head_epochs = 2, unfreeze_every = 3 }";
+        let begins = |name: &str| {
+            (0..20).find(|&epoch| trainable(toml, epoch).iter().any(|(n, trains, _)| n == name && *trains))
+        };
+        let stages: Vec<Option<u64>> =
+            ["fc.weight", "layer4.0.conv1.weight", "layer3.1.bn2.bias", "layer2.0.conv1.weight"]
+                .map(begins)
+                .to_vec();
+        assert_eq!(stages[..3], [Some(0), Some(2), Some(5)]);
+        assert!(stages[3] > stages[2] && begins("conv1.weight") >= stages[3], "{stages:?}");
+        assert_eq!(begins("conv1.weight"), Some(2 + 3 * 3));
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod events;
 pub mod evidence;
 mod explain;
 mod export;
+mod features;
 pub mod find;
 mod finetune;
 pub mod journal;

@@ -16,6 +16,7 @@ use crate::checkpoint::{Checkpoint, Position, RawTensor, Running};
 use crate::doctor::Ward;
 use crate::error::TrainError;
 use crate::evidence::Collector;
+use crate::features::FeatureCache;
 use crate::finetune;
 use crate::journal::Journal;
 use crate::log_file::LogFile;
@@ -43,6 +44,10 @@ pub(crate) struct Session {
     pub(crate) evidence: Collector,
     pub(crate) doctor: Ward,
     pub(crate) card: ModelCard,
+    /// Features of the frozen prefix, while they are worth keeping.
+    pub(crate) features: Option<FeatureCache>,
+    /// The end of the frozen prefix for which that was decided.
+    pub(crate) frozen_prefix: Option<danlu_nn::NodeId>,
     /// Held as long as the session trains in the folder.
     _lock: File,
 }
@@ -128,6 +133,8 @@ impl Session {
             optimizer,
             schedule,
             position,
+            features: None,
+            frozen_prefix: None,
             _lock: lock,
         };
         Ok((session, checkpoint.is_some()))

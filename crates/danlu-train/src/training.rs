@@ -162,6 +162,12 @@ fn tell(prepared: &Prepared, observer: &mut dyn Observer) {
     for broken in &prepared.dataset.broken {
         observer.warn(&format!("left out `{}`: {}", broken.path.display(), broken.reason));
     }
+    // A network that does not build is told by the error that follows.
+    let graph = prepared.graph().ok();
+    if let Some(warning) = graph.and_then(|graph| crate::finetune::late_thaw(&prepared.recipe.recipe, &graph))
+    {
+        observer.warn(&warning);
+    }
     for note in &prepared.recipe.notes {
         observer.say(note);
     }
@@ -348,6 +354,7 @@ impl Session {
         if self.optimizer.set_epoch(self.position.epoch as u64) {
             self.engine.set_trainable(&self.optimizer.trainable())?;
         }
+        self.keep_features(observer)?;
         let first_batch = self.position.iteration_in_epoch * accumulate;
         let mut batches = self.training_batches(first_batch, observer)?;
         let per_epoch = self.iterations_per_epoch();
@@ -396,7 +403,15 @@ impl Session {
                 accumulate: i > 0,
                 scale: share,
             };
-            let (input, targets) = (input_of(batch, &self.stats), Targets::Classes(&batch.labels));
+            let features = match &mut self.features {
+                Some(cache) => Some(cache.of(&mut self.engine, batch, &self.stats)?),
+                None => None,
+            };
+            let input = match &features {
+                Some(features) => Input { images: Images::Features(features), shape: batch.shape, mix: None },
+                None => input_of(batch, &self.stats),
+            };
+            let targets = Targets::Classes(&batch.labels);
             let step = self.engine.forward_backward(&input, &targets, &self.recipe.loss, &context)?;
             if !step.loss.is_finite() {
                 return Err(self.diverged("loss", step.loss, batch, &context));
@@ -554,7 +569,8 @@ impl Session {
         let begun = Instant::now();
         self.average_weights()?;
         let set = self.judged_weights();
-        let val = evaluate(&mut self.engine, set, &self.val, &self.stats, observer)?.metrics();
+        let features = self.features.as_mut().filter(|_| set == WeightSet::Live);
+        let val = evaluate(&mut self.engine, set, &self.val, &self.stats, features, observer)?.metrics();
         clock.validation = begun.elapsed();
         let running = std::mem::take(&mut self.position.running);
         self.position.epoch += 1;

@@ -206,9 +206,6 @@ impl WeightsError {
             WeightsError::NotWeights { found, .. } if found.contains("Git LFS") => {
                 "fetch the real file with `git lfs pull`, or download it from the repository's page"
             }
-            WeightsError::NotWeights { found, .. } if found.contains("ONNX") => {
-                "ONNX is what danlu exports to; give the .safetensors or .pth file that it came from"
-            }
             WeightsError::NotWeights { .. } => {
                 "save the weights with `torch.save(model.state_dict(), \"w.pth\")` or as .safetensors"
             }

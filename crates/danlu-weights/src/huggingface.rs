@@ -4,7 +4,8 @@
 
 use crate::read::{RawTensors, ReadOptions, read_file};
 use crate::{
-    ModelCard, Resize, Result, StateDict, WeightsError, safetensors_file, write_atomic, write_safetensors,
+    ModelCard, Resize, Result, StateDict, WeightsError, safetensors_file, timm, write_atomic,
+    write_safetensors,
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -140,12 +141,15 @@ fn read_json(path: &Path) -> Result<Value> {
 }
 
 /// Writes a folder that timm reads: `create_model(NAME, checkpoint_path=".../model.safetensors")`, or
-/// `create_model("local-dir:FOLDER")` where the architecture is one of timm's and the tensors have its names.
+/// `create_model("local-dir:FOLDER", pretrained=True)` where the architecture is one of timm's. A MobileNetV2 and a VGG get
+/// timm's names, which differ from torchvision's.
 ///
 /// # Errors
 /// [`WeightsError::Io`] when the folder or a file cannot be written.
 pub fn write_huggingface(folder: &Path, state: &StateDict, card: &ModelCard) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(WeightsError::io("create", folder))?;
+    let renamed = timm::for_timm(state);
+    let state = renamed.as_ref().unwrap_or(state);
     let identified = crate::identify(state);
     let architecture =
         card.architecture().map(str::to_owned).or(identified.as_ref().map(|it| it.architecture.clone()));
@@ -179,6 +183,7 @@ pub fn write_huggingface(folder: &Path, state: &StateDict, card: &ModelCard) -> 
         preprocessing.insert("num_classes".to_owned(), json!(classes));
     }
     let mut config = Map::new();
+    let architecture = architecture.as_deref().map(timm::architecture);
     config.insert("architecture".to_owned(), json!(architecture));
     config.insert("num_classes".to_owned(), json!(classes));
     if !card.classes.is_empty() {

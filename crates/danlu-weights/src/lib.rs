@@ -26,6 +26,7 @@ mod pth;
 mod pth_write;
 mod read;
 mod safetensors_file;
+mod timm;
 
 pub use atomic::write_atomic;
 pub use card::{ModelCard, Resize};
@@ -38,8 +39,6 @@ pub use inspect::{
     Inspection, TensorDiff, TensorSummary, WeightsDiff, WriteFormat, average, convert, diff, inspect,
 };
 pub use load::{LoadOptions, LoadReport, Matched, ShapeMismatch, match_state_dict};
-#[cfg(feature = "rten")]
-pub use onnx::check_onnx;
 pub use onnx::{ONNX_OPSET, OnnxOptions, Parity, export_onnx, onnx_bytes};
 pub use pretrained::{IMAGENET_MEAN, IMAGENET_STD, PRETRAINED, Pretrained};
 pub use pth_write::write_pth;

@@ -58,6 +58,30 @@ pub(crate) fn neutral(scheme: Scheme, names: &[&str]) -> Vec<String> {
         .collect()
 }
 
+/// timm's name of a neutral one, for a network whose stages have so many blocks each; only the first block of all does not
+/// expand. `None` for a name that is not neutral.
+pub(crate) fn timm_of_neutral(name: &str, stages: &[usize]) -> Option<String> {
+    let ends = [
+        ("stem.conv", "conv_stem"),
+        ("stem.bn", "bn1"),
+        ("head.conv", "conv_head"),
+        ("head.bn", "bn2"),
+        ("classifier", "classifier"),
+    ];
+    if let Some((from, to)) = ends.iter().find(|(from, _)| under(name, from)) {
+        return Some(format!("{to}{}", &name[from.len()..]));
+    }
+    let (place, rest) = name.strip_prefix("block.")?.split_once('.')?;
+    let place: usize = place.parse().ok()?;
+    let (mut stage, mut index) = (0, place);
+    while index >= *stages.get(stage)? {
+        index -= stages[stage];
+        stage += 1;
+    }
+    let (to, from) = block_parts(Scheme::TimmBlocks, place > 0).iter().find(|(_, part)| under(rest, part))?;
+    Some(format!("blocks.{stage}.{index}.{to}{}", &rest[from.len()..]))
+}
+
 /// From source names to target names, where the two follow different schemes; empty where they do not.
 pub(crate) fn translate(sources: &[&str], targets: &[&str]) -> HashMap<String, String> {
     let (from, to) = (Scheme::of(sources.iter().copied()), Scheme::of(targets.iter().copied()));

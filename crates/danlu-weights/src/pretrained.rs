@@ -1,27 +1,34 @@
-//! Weights trained on ImageNet-1k, fetched once from torchvision's official address and checked.
+//! Weights trained on ImageNet-1k, fetched once from their publisher's address and checked.
 
 use std::path::{Path, PathBuf};
 
 use crate::download::{Progress, download};
 use crate::error::{Result, WeightsError};
 
-/// Weights that torchvision publishes (`IMAGENET1K_V1`): trained by the plain recipe of each paper.
+/// Weights that torchvision publishes (`IMAGENET1K_V1`: trained by the plain recipe of each paper), and timm's of
+/// EfficientNet-Lite0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pretrained {
     /// The network, by danlu's (and torchvision's) name.
     pub network: &'static str,
+    /// The publisher's folder.
+    pub address: &'static str,
     /// The file. The eight digits in its name begin its SHA-256.
     pub file: &'static str,
-    /// Top-1 accuracy on ImageNet-1k's validation set as torchvision states it, in percent.
+    /// Top-1 accuracy on ImageNet-1k's validation set as the publisher states it, in percent.
     pub top1: f64,
 }
 
 const fn row(network: &'static str, file: &'static str, top1: f64) -> Pretrained {
-    Pretrained { network, file, top1 }
+    Pretrained { network, address: TORCHVISION, file, top1 }
 }
 
-/// File names and accuracies: torchvision 0.26, `torchvision/models/{vgg,resnet,mobilenetv2}.py`.
-pub const PRETRAINED: [Pretrained; 18] = [
+const TORCHVISION: &str = "https://download.pytorch.org/models";
+const TIMM: &str = "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights";
+
+/// File names and accuracies: torchvision 0.26, `torchvision/models/{vgg,resnet,mobilenetv2}.py`; timm,
+/// `timm/models/efficientnet.py` and `results/results-imagenet.csv`.
+pub const PRETRAINED: [Pretrained; 19] = [
     row("vgg11", "vgg11-8a719046.pth", 69.020),
     row("vgg11_bn", "vgg11_bn-6002323d.pth", 70.370),
     row("vgg13", "vgg13-19584684.pth", 69.928),
@@ -40,14 +47,18 @@ pub const PRETRAINED: [Pretrained; 18] = [
     row("wide_resnet50_2", "wide_resnet50_2-95faca4d.pth", 78.468),
     row("wide_resnet101_2", "wide_resnet101_2-32ee1156.pth", 78.848),
     row("mobilenet_v2", "mobilenet_v2-b0353104.pth", 71.878),
+    Pretrained {
+        network: "efficientnet_lite0",
+        address: TIMM,
+        file: "efficientnet_lite0_ra-37913777.pth",
+        top1: 75.484,
+    },
 ];
 
 /// Mean of ImageNet's colours, pixels scaled to `[0, 1]`.
 pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 /// Standard deviation of ImageNet's colours.
 pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
-
-const ADDRESS: &str = "https://download.pytorch.org/models";
 
 impl Pretrained {
     /// The weights for a network of that name.
@@ -61,10 +72,10 @@ impl Pretrained {
             .ok_or_else(|| WeightsError::NoPretrained { network: network.to_owned() })
     }
 
-    /// Where the file is fetched from: torchvision's address, or `$DANLU_WEIGHTS_MIRROR` in its place.
+    /// Where the file is fetched from: the publisher's address, or `$DANLU_WEIGHTS_MIRROR` in its place.
     pub fn url(&self) -> String {
         let mirror = std::env::var("DANLU_WEIGHTS_MIRROR").ok().filter(|mirror| !mirror.is_empty());
-        let base = mirror.as_deref().unwrap_or(ADDRESS).trim_end_matches('/');
+        let base = mirror.as_deref().unwrap_or(self.address).trim_end_matches('/');
         format!("{base}/{}", self.file)
     }
 

@@ -1,7 +1,8 @@
 //! One door for every weights file: what it is, is told by its first bytes and not by its name.
 
 use crate::dtype::Element;
-use crate::{ModelCard, Result, StateDict, Tensor, WeightsError, huggingface, pth, safetensors_file};
+use crate::names::Scheme;
+use crate::{ModelCard, Result, StateDict, Tensor, WeightsError, huggingface, onnx, pth, safetensors_file};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
@@ -23,6 +24,8 @@ pub enum WeightsFormat {
     PthTar,
     /// A pickle without tensor storage.
     PlainPickle,
+    /// An ONNX model: its weights and metadata.
+    Onnx,
 }
 
 impl WeightsFormat {
@@ -35,6 +38,7 @@ impl WeightsFormat {
             WeightsFormat::PthLegacy => "PyTorch (legacy)",
             WeightsFormat::PthTar => "PyTorch (tar)",
             WeightsFormat::PlainPickle => "pickle",
+            WeightsFormat::Onnx => "ONNX",
         }
     }
 }
@@ -87,7 +91,7 @@ pub(crate) struct RawTensors {
 }
 
 /// Reads weights: `.safetensors`, a sharded index (`*.safetensors.index.json`), `.pth`/`.pt`/`.bin` of any PyTorch, a
-/// Hugging Face folder (`config.json` beside `model.safetensors`) or a run folder of danlu. f16, bf16, f64 and integers become
+/// Hugging Face folder (`config.json` beside `model.safetensors`), an `.onnx` model or a run folder of danlu. f16, bf16, f64 and integers become
 /// f32. Nothing in a file is executed.
 ///
 /// # Errors
@@ -124,6 +128,7 @@ pub fn read_model_card(path: &Path) -> Result<ModelCard> {
     };
     let metadata = match detect(&file)? {
         WeightsFormat::Safetensors => safetensors_file::read_metadata(&file)?,
+        WeightsFormat::Onnx => onnx::read(&file)?.metadata,
         _ => BTreeMap::new(),
     };
     Ok(complete(ModelCard::from_metadata(&metadata).0, config))
@@ -134,6 +139,7 @@ pub(crate) fn read_file(path: &Path, options: &ReadOptions) -> Result<RawTensors
     match detect(path)? {
         WeightsFormat::Safetensors => safetensors_file::read(path),
         WeightsFormat::SafetensorsSharded => huggingface::read_sharded(path),
+        WeightsFormat::Onnx => onnx::read(path),
         format => pth::read(path, format, options),
     }
 }
@@ -161,7 +167,8 @@ fn detect(path: &Path) -> Result<WeightsFormat> {
         }
         bytes if bytes.starts_with(b"\x89HDF") => return Err(not_weights("an HDF5 file (Keras)")),
         bytes if bytes.starts_with(b"\x1f\x8b") => return Err(not_weights("a gzip archive")),
-        _ if extension == "onnx" => return Err(not_weights("an ONNX model")),
+        // Protobuf has no magic number: a model begins with field 1, its version.
+        [8, ..] if extension == "onnx" => WeightsFormat::Onnx,
         [b'{', ..] if extension == "json" => WeightsFormat::SafetensorsSharded,
         // The file says by its name what it should be: let the reader say what is wrong with it.
         _ if extension == "safetensors" => WeightsFormat::Safetensors,
@@ -194,6 +201,12 @@ fn finish(path: PathBuf, format: WeightsFormat, mut raw: RawTensors) -> Result<L
         raw.notes.push(format!("{count} tensors converted from {dtype} to f32"));
     }
     strip_wrappers(&mut raw);
+    if Scheme::of(raw.tensors.iter().map(|tensor| tensor.name.as_str())) == Scheme::Lukemelas {
+        raw.notes.push(
+            "names of EfficientNet-PyTorch: its own network pads like TensorFlow (uneven) with a batch-norm eps of 1e-3; here they run as timm's network does, with even padding and 1e-5"
+                .to_owned(),
+        );
+    }
     let (card, card_notes) = ModelCard::from_metadata(&raw.metadata);
     raw.notes.extend(card_notes);
     let card = complete(card, raw.config);

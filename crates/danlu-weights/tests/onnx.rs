@@ -1,10 +1,13 @@
-//! What an export writes, read back field by field; running it is `tests/onnx_runtime.rs` (feature `rten`) and
+//! What an export writes, read back field by field and by danlu's own reader; running it is `tests/onnx_runtime.rs` (rten) and
 //! `golden/weights/check_written.py` (ONNX Runtime).
 
 mod thin;
 
 use danlu_nn::{Engine, EngineConfig, WeightSet};
-use danlu_weights::{ModelCard, OnnxOptions, StateDict, WeightsError, export_onnx, onnx_bytes};
+use danlu_weights::{
+    ModelCard, OnnxOptions, StateDict, WeightsError, WeightsFormat, export_onnx, onnx_bytes, read_model_card,
+    read_state_dict,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The fields of one protobuf message: number, and the bytes of length-delimited ones or the value of varints.
@@ -131,4 +134,58 @@ fn an_export_that_cannot_be_is_an_error_in_words() {
     let path = folder.path().join("missing/model.onnx");
     let error = export_onnx(&path, &net.graph, &net.state, &card(), &OnnxOptions::default()).unwrap_err();
     assert!(matches!(error, WeightsError::Io { .. }) && error.to_string().contains("missing"), "{error}");
+}
+
+#[test]
+fn the_weights_and_the_card_of_an_export_come_back_to_the_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    for net in thin::all() {
+        let mut engine =
+            Engine::new(net.graph.clone(), &EngineConfig { threads: 1, ..Default::default() }).unwrap();
+        engine.load_state_dict(&net.state, WeightSet::Live).unwrap();
+        let folded = engine.fold(WeightSet::Live).unwrap();
+        for (graph, state) in [(&net.graph, &net.state), (&folded.0, &folded.1)] {
+            for preprocessing in [false, true] {
+                export_onnx(&path, graph, state, &card(), &OnnxOptions { preprocessing }).unwrap();
+                let read = read_state_dict(&path).unwrap();
+                assert_eq!((read.format, read.notes.len()), (WeightsFormat::Onnx, 0));
+                assert_eq!(read.card, card());
+                assert_eq!(read_model_card(&path).unwrap(), card());
+                let expected: Vec<_> =
+                    state.iter().filter(|(name, _)| !name.ends_with("num_batches_tracked")).collect();
+                assert_eq!(read.state.len(), expected.len());
+                for (name, tensor) in expected {
+                    assert_eq!(read.state.get(name), Some(tensor), "{}: {name}", net.name);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_damaged_model_is_refused_in_words() {
+    let net = thin::all().remove(0);
+    let whole = onnx_bytes(&net.graph, &net.state, &card(), &OnnxOptions::default()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    let read = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        read_state_dict(&path).unwrap_err().to_string()
+    };
+    assert!(read(&whole[..whole.len() / 2]).contains("bytes and"), "cut in the graph");
+    assert!(read(b"").contains("an empty file"));
+    assert!(read(b"no model").contains("not a weights file"));
+    assert!(read(&[8, 0x80]).contains("ends within a number"));
+    assert!(read(&[8, 8, 0x3f]).contains("unknown wire type 7"));
+    // A tensor that promises more values than it has, and one that lies elsewhere.
+    let model = |tensor: &[u8]| {
+        let mut bytes = vec![8, 8, 0x3a, tensor.len() as u8 + 2, 0x2a, tensor.len() as u8];
+        bytes.extend_from_slice(tensor);
+        bytes
+    };
+    let error = read(&model(&[8, 9, 16, 1, 0x42, 1, b'w', 0x4a, 4, 0, 0, 0, 0]));
+    assert!(error.contains("tensor `w` has the sizes [9] and 4 bytes"), "{error}");
+    assert!(read(&model(&[8, 1, 16, 1, 0x42, 1, b'w', 0x70, 1])).contains("lies in another file"));
+    assert!(read(&model(&[8, 1, 16, 17, 0x42, 1, b'w'])).contains("number 17 of ONNX"));
 }

@@ -19,7 +19,7 @@ pub(crate) struct ExportArgs {
     /// Where; by default RUN/export/model.*
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Fold each batch norm into its convolution (ONNX: always, unless --no-fold)
+    /// Fold each batch norm into its convolution (ONNX: always, unless --no-fold or the recipe's `train.fold_batch_norm = false`)
     #[arg(long, conflicts_with = "no_fold")]
     fold: bool,
     /// Keep the batch norms in an ONNX model
@@ -54,7 +54,7 @@ pub(crate) fn run(args: ExportArgs) -> anyhow::Result<()> {
     let options = ExportOptions {
         format,
         out: args.out,
-        fold: args.fold || format == ExportFormat::Onnx && !args.no_fold,
+        fold: (args.fold || args.no_fold).then_some(args.fold),
         preprocessing: args.preprocessing,
         images: args.images.max(1),
     };
@@ -74,7 +74,7 @@ pub(crate) fn run(args: ExportArgs) -> anyhow::Result<()> {
         exported.images,
         exported.checked
     )?;
-    if options.fold {
+    if !exported.folded.is_empty() {
         let values: usize = exported.folded.iter().map(|layer| layer.values_saved).sum();
         writeln!(
             out,

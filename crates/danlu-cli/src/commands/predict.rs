@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::Receiver;
 
 use clap::Args;
 use danlu::data::{Pixels, TestViews};
@@ -12,7 +13,7 @@ use danlu::train::{Prediction, Predictor, TrainError};
     after_help = "Examples:\n  danlu predict runs/photos-1 cat.jpg dog.jpg --top 3\n  danlu predict resnet50.pth *.jpg --json\n  find photos -name '*.jpg' | danlu predict runs/photos-1 - --csv > classes.csv"
 )]
 pub(crate) struct PredictArgs {
-    /// A run folder, a .safetensors or .pth file, or a Hugging Face folder
+    /// A run folder, a .safetensors, .pth or .onnx file, or a Hugging Face folder
     model: PathBuf,
     /// Image files; `-` reads their paths from stdin, one a line
     #[arg(required = true)]
@@ -26,6 +27,9 @@ pub(crate) struct PredictArgs {
     /// Views of an image to average over: none, mirror or mirror_shift; by default the recipe's `data.test_views`
     #[arg(long, visible_alias = "tta", value_name = "VIEWS", value_parser = crate::test_views::parse)]
     test_views: Option<TestViews>,
+    /// Keep the batch norms instead of folding them into their convolutions: the same answers, slower
+    #[arg(long)]
+    no_fold: bool,
     /// One JSON object a line and image
     #[arg(long)]
     json: bool,
@@ -39,6 +43,9 @@ pub(crate) fn run(args: PredictArgs) -> anyhow::Result<()> {
     if let Some(views) = args.test_views {
         predictor.set_test_views(views);
     }
+    if !args.no_fold {
+        predictor.fold()?;
+    }
     predictor.notes().iter().for_each(|note| eprintln!("note: {note}"));
     let mut output = Output { args: &args, failed: None };
     if args.csv {
@@ -50,11 +57,16 @@ pub(crate) fn run(args: PredictArgs) -> anyhow::Result<()> {
             output.take(&mut predictor, &mut waiting, path.clone())?;
             continue;
         }
-        for line in std::io::stdin().lock().lines() {
-            let line = line?;
-            if !line.is_empty() {
-                output.take(&mut predictor, &mut waiting, PathBuf::from(line))?;
+        let lines = lines_of_stdin();
+        while let Ok(line) = lines.recv() {
+            // What has come meanwhile makes a batch; whoever sends one path and waits gets its answer.
+            for line in std::iter::once(line).chain(lines.try_iter()) {
+                let line = line?;
+                if !line.is_empty() {
+                    output.take(&mut predictor, &mut waiting, PathBuf::from(line))?;
+                }
             }
+            output.look(&mut predictor, &mut waiting)?;
         }
     }
     output.look(&mut predictor, &mut waiting)?;
@@ -65,6 +77,20 @@ pub(crate) fn run(args: PredictArgs) -> anyhow::Result<()> {
         }
         None => Ok(()),
     }
+}
+
+/// The lines of stdin as they come, read on a thread of their own; no more than a few thousand wait.
+fn lines_of_stdin() -> Receiver<std::io::Result<String>> {
+    let (sender, receiver) = std::sync::mpsc::sync_channel(4096);
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines() {
+            if sender.send(line).is_err() {
+                // Nobody listens any more: an image of before ended the command.
+                break;
+            }
+        }
+    });
+    receiver
 }
 
 struct Output<'a> {

@@ -6,17 +6,14 @@ mod curves;
 mod dataset;
 mod descent;
 mod init;
+mod network;
 pub(super) mod output;
 mod schedule;
 mod weights;
 
-use std::io::Write;
-
 use clap::{Args, Subcommand};
-use danlu::nn::NetworkConfig;
-use danlu::recipe::{Layer, Recipe, Resolved, resolve};
-use danlu::train::TrainError;
 
+pub(crate) use network::network;
 pub(crate) use output::term;
 
 #[derive(Debug, Args)]
@@ -37,23 +34,8 @@ enum Show {
     Embedding(dataset::EmbeddingArgs),
     /// The validation images that excite each channel of a layer most
     Channels(dataset::ChannelsArgs),
-    /// Layers, shapes, parameters and FLOPs of a network
-    Network {
-        /// Name of the network: small, resnet18, vgg16_bn, ...
-        name: String,
-        /// Its options, `--set stem=cifar`; can be given several times
-        #[arg(long, value_name = "KEY=VALUE")]
-        set: Vec<String>,
-        /// Pixels of a side of the input
-        #[arg(long, value_name = "PIXELS", default_value_t = 224)]
-        image_size: usize,
-        /// Channels of the input: 1 or 3
-        #[arg(long, default_value_t = 3)]
-        channels: usize,
-        /// Number of classes
-        #[arg(long, default_value_t = 1000)]
-        classes: usize,
-    },
+    /// Layers, shapes, parameters, FLOPs and memory of a network
+    Network(network::NetworkArgs),
     /// The learning rate (and momentum) of every parameter group over a training, without training
     Schedule(Box<schedule::ScheduleArgs>),
     /// Training images as the network sees them, augmented; a contact sheet
@@ -66,13 +48,7 @@ enum Show {
 
 pub(crate) fn run(args: ShowArgs) -> anyhow::Result<()> {
     match args.what {
-        Show::Network { name, set, image_size, channels, classes } => {
-            let graph = network(&name, &set)?
-                .build(channels, classes, [image_size, image_size])
-                .map_err(TrainError::from)?;
-            writeln!(std::io::stdout().lock(), "{graph}")?;
-            Ok(())
-        }
+        Show::Network(args) => network::run(&args),
         Show::Weights(args) => weights::run(*args),
         Show::Activations(args) => activations::run(*args),
         Show::Embedding(args) => dataset::embedding(args),
@@ -83,15 +59,4 @@ pub(crate) fn run(args: ShowArgs) -> anyhow::Result<()> {
         Show::Init(args) => init::run(*args),
         Show::Descent(args) => descent::run(args),
     }
-}
-
-/// The network of that name and options, checked as the recipe's section is.
-pub(crate) fn network(name: &str, set: &[String]) -> Result<NetworkConfig, TrainError> {
-    let mut layer = Layer::new();
-    layer.flag("network.name", name, "NAME")?;
-    for text in set {
-        layer.set_flag(&format!("network.{text}"))?;
-    }
-    let recipe: Resolved<Recipe> = resolve(&[layer])?;
-    Ok(recipe.recipe.network)
 }

@@ -136,6 +136,43 @@ impl AugmentConfig {
         self.gaussian_blur.as_ref().map_or(Ok(()), |op| op.fits(size))
     }
 
+    /// How many pictures an image can become, where these are few: 1 without augmentation, 2 with a flip. `None` where a number is
+    /// drawn from a range, or images are mixed with others.
+    pub fn variants(&self) -> Option<usize> {
+        // Every field is named, so that a new augmentation must be thought of here.
+        let AugmentConfig {
+            horizontal_flip,
+            vertical_flip,
+            rotate90,
+            random_resized_crop: None,
+            random_crop: None,
+            random_rotation: None,
+            random_affine: None,
+            random_perspective: None,
+            rand_augment: None,
+            trivial_augment: None,
+            aug_mix: None,
+            color_jitter: None,
+            random_grayscale: None,
+            gaussian_blur: None,
+            gaussian_noise: None,
+            random_erasing: None,
+            mixup: None,
+            cutmix: None,
+        } = self
+        else {
+            return None;
+        };
+        let (mirrored, upside_down) = (horizontal_flip.is_some(), vertical_flip.is_some());
+        Some(match (rotate90.is_some(), mirrored, upside_down) {
+            (false, false, false) => 1,
+            (false, true, true) | (true, false, false) => 4,
+            (false, ..) => 2,
+            // All symmetries of the square.
+            (true, ..) => 8,
+        })
+    }
+
     /// True where the whole decoded image is needed, and not only the fitted one.
     pub(crate) fn needs_whole(&self) -> bool {
         self.random_resized_crop.is_some()

@@ -14,10 +14,10 @@ use danlu_optim::{Optimizer, TensorMut};
 use crate::device::Device;
 use crate::error::{NnError, Result};
 use crate::graph::{Graph, NodeId};
-use crate::input::{Input, StepContext, Targets};
+use crate::input::{Images, Input, StepContext, Targets};
 use crate::loss::LossConfig;
 use crate::memory::{LayerMemory, MemoryReport};
-use crate::plan::{Buf, Kernel, Plan, PlanKey, Settings};
+use crate::plan::{Buf, Kernel, Plan, PlanKey, Settings, Span, frozen_cut};
 use crate::real::Real;
 use crate::state_dict::{StateDict, Tensor};
 
@@ -80,6 +80,8 @@ pub(crate) trait Backend: Send + std::fmt::Debug {
         context: &StepContext,
     ) -> Result<f64>;
     fn infer(&mut self, input: &Input<'_>, set: WeightSet) -> Result<()>;
+    fn frozen_cut(&self) -> Option<NodeId>;
+    fn features(&mut self, input: &Input<'_>, set: WeightSet) -> Result<Vec<f32>>;
     fn logits(&self) -> &[f64];
     fn diagnose(
         &mut self,
@@ -226,6 +228,23 @@ impl<T: Real> Core<T> {
 
     fn check_input(&self, input: &Input<'_>) -> Result<()> {
         input.check(self.graph.input.c, "the network")
+    }
+
+    /// The plan of a pass over `input`, with room for it.
+    fn plan_for(&mut self, input: &Input<'_>, key: PlanKey) -> Result<Arc<Plan>> {
+        self.check_input(input)?;
+        let plan = self.plan(&key)?;
+        if let (Images::Features(data), Some(Kernel::Input { out })) =
+            (input.images, plan.steps.first().map(|step| &step.kernel))
+        {
+            let wanted = plan.places[out.0].len;
+            if data.len() != wanted {
+                let found = data.len();
+                return Err(NnError::Input(format!("{found} features were given, the batch needs {wanted}")));
+            }
+        }
+        self.grow(&plan);
+        Ok(plan)
     }
 
     fn run(&mut self, plan: &Plan, step: usize, set: WeightSet, context: &StepContext) -> Result<()> {
@@ -377,10 +396,8 @@ impl<T: Real> Backend for Core<T> {
         loss: &LossConfig,
         context: &StepContext,
     ) -> Result<f64> {
-        self.check_input(input)?;
         let [n, h, w, _] = input.shape;
-        let plan = self.plan(&PlanKey::train(n, h, w))?;
-        self.grow(&plan);
+        let plan = self.plan_for(input, PlanKey::train(n, h, w).over(input.span()))?;
         let mut value = f64::NAN;
         self.begin_profile();
         for step in 0..plan.steps.len() {
@@ -396,21 +413,26 @@ impl<T: Real> Backend for Core<T> {
     }
 
     fn infer(&mut self, input: &Input<'_>, set: WeightSet) -> Result<()> {
-        self.check_input(input)?;
         let [n, h, w, _] = input.shape;
-        let plan = self.plan(&PlanKey::infer(n, h, w))?;
-        self.grow(&plan);
-        self.begin_profile();
-        for step in 0..plan.steps.len() {
-            match plan.steps[step].kernel {
-                Kernel::Input { out } => input.write(self.slice_mut(&plan, out)),
-                _ => self.run(&plan, step, set, &StepContext::default())?,
-            }
-            self.end_profile(&plan, step);
-        }
+        let plan = self.forward(input, set, PlanKey::infer(n, h, w).over(input.span()))?;
         self.read_logits(&plan);
         self.last = Some(plan);
         Ok(())
+    }
+
+    fn frozen_cut(&self) -> Option<NodeId> {
+        frozen_cut(&self.graph, &self.settings)
+    }
+
+    fn features(&mut self, input: &Input<'_>, set: WeightSet) -> Result<Vec<f32>> {
+        if input.span() == Span::Tail {
+            return Err(NnError::Input("features of features: give the images".into()));
+        }
+        let [n, h, w, _] = input.shape;
+        let plan = self.forward(input, set, PlanKey::infer(n, h, w).over(Span::Prefix))?;
+        let values = self.slice(&plan, plan.logits).iter().map(|v| v.to_f64() as f32).collect();
+        self.last = Some(plan);
+        Ok(values)
     }
 
     fn logits(&self) -> &[f64] {
@@ -569,6 +591,20 @@ impl<T: Real> Core<T> {
         if let Some(profile) = &mut self.profile {
             profile.end(&self.graph, &*self.device, plan, step);
         }
+    }
+
+    /// A pass of inference.
+    fn forward(&mut self, input: &Input<'_>, set: WeightSet, key: PlanKey) -> Result<Arc<Plan>> {
+        let plan = self.plan_for(input, key)?;
+        self.begin_profile();
+        for step in 0..plan.steps.len() {
+            match plan.steps[step].kernel {
+                Kernel::Input { out } => input.write(self.slice_mut(&plan, out)),
+                _ => self.run(&plan, step, set, &StepContext::default())?,
+            }
+            self.end_profile(&plan, step);
+        }
+        Ok(plan)
     }
 
     fn weights(&self, set: WeightSet) -> Result<&Weights<T>> {

@@ -9,7 +9,10 @@ use crate::error::{NnError, Result};
 use crate::graph::{Graph, Node, NodeId};
 use crate::ops::Op;
 use crate::plan::arena::Lifetime;
-use crate::plan::{BnMode, Buf, ByteBuf, ConvShape, Kernel, Plan, PlanKey, PlanMode, Settings, Step, place};
+use crate::plan::{
+    Buf, ByteBuf, ConvShape, Kernel, Plan, PlanKey, PlanMode, Settings, Span, Step, batch_stats, frozen_cut,
+    place,
+};
 use crate::shape::Shape;
 
 /// Longest chain of values computed again one from another: 2 lets a stage keep every third block's output; the chain
@@ -78,6 +81,17 @@ impl<'a> Lowering<'a> {
                     || node.inputs.iter().any(|id| backward[id.0]);
             }
         }
+        // What is computed: the nodes of `from..to`; `start`'s value comes from outside.
+        let (start, to) = match key.span {
+            Span::Whole => (NodeId(0), count),
+            span => {
+                let cut = frozen_cut(graph, settings).ok_or_else(|| {
+                    NnError::Input("no prefix of the network is frozen, so it has no features to keep".into())
+                })?;
+                if span == Span::Prefix { (NodeId(0), cut.0 + 1) } else { (cut, count) }
+            }
+        };
+        let output = NodeId(to - 1);
         let mut cx = Lowering {
             graph,
             settings,
@@ -97,16 +111,17 @@ impl<'a> Lowering<'a> {
             again: vec![None; count],
             workspace: 0,
         };
-        let input = cx.value_buf(NodeId(0));
+        cx.current = start;
+        let input = cx.value_buf(start);
         cx.emit(Kernel::Input { out: input });
-        cx.set_value(NodeId(0), input);
-        for i in 1..count {
+        cx.set_value(start, input);
+        for i in start.0 + 1..to {
             cx.current = NodeId(i);
             if let Some(op) = graph.nodes[i].op.operation() {
                 op.forward(&mut cx, NodeId(i), &graph.nodes[i])?;
             }
         }
-        let logits = cx.value(graph.output());
+        let logits = cx.value(output);
         cx.check_norms()?;
         let backward_from = cx.steps.len();
         let mut dlogits = None;
@@ -136,7 +151,8 @@ impl<'a> Lowering<'a> {
                 }
             }
         }
-        let taps = settings.taps.iter().map(|&id| (id, cx.value(id))).collect();
+        let there = |id: &&NodeId| (start.0..to).contains(&id.0);
+        let taps = settings.taps.iter().filter(there).map(|&id| (id, cx.value(id))).collect();
         Ok(cx.finish(backward_from, logits, dlogits, taps, grad_taps))
     }
 
@@ -269,13 +285,7 @@ impl<'a> Lowering<'a> {
 
     /// Whether a node's batch norm takes the statistics of the batch.
     pub(crate) fn batch_stats(&self, node: &Node) -> bool {
-        let frozen = || !node.params.iter().rev().take(2).any(|&p| self.settings.trainable[p]);
-        self.training()
-            && match self.settings.bn {
-                BnMode::Batch => true,
-                BnMode::Running => false,
-                BnMode::RunningWhereFrozen => !frozen(),
-            }
+        self.training() && batch_stats(node, self.settings)
     }
 
     pub(crate) fn emit(&mut self, kernel: Kernel) {

@@ -4,10 +4,12 @@
 //! anything is allocated.
 
 mod arena;
+mod cut;
 mod kernel;
 mod lowering;
 
 pub(crate) use arena::{Place, place};
+pub(crate) use cut::{batch_stats, frozen_cut};
 pub(crate) use kernel::{Buf, ByteBuf, ConvShape, Kernel, PoolShape, Step};
 pub(crate) use lowering::{Lowering, Workspaces};
 
@@ -35,6 +37,18 @@ pub enum PlanMode {
     Infer,
 }
 
+/// Which part of the network a plan computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Span {
+    /// All of it.
+    #[default]
+    Whole,
+    /// From the images to the end of the frozen prefix; inference only.
+    Prefix,
+    /// From the values at the end of the frozen prefix ([`Images::Features`](crate::Images::Features)) to the logits.
+    Tail,
+}
+
 /// What a plan depends on beside the graph and the engine's settings (trainable parameters, BN mode, taps).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PlanKey {
@@ -46,17 +60,24 @@ pub struct PlanKey {
     pub width: usize,
     /// Training or inference.
     pub mode: PlanMode,
+    /// Which part of the network.
+    pub span: Span,
 }
 
 impl PlanKey {
     /// A training step.
     pub fn train(batch: usize, height: usize, width: usize) -> Self {
-        PlanKey { batch, height, width, mode: PlanMode::Train }
+        PlanKey { batch, height, width, mode: PlanMode::Train, span: Span::Whole }
     }
 
     /// Inference.
     pub fn infer(batch: usize, height: usize, width: usize) -> Self {
-        PlanKey { batch, height, width, mode: PlanMode::Infer }
+        PlanKey { batch, height, width, mode: PlanMode::Infer, span: Span::Whole }
+    }
+
+    /// The same for a part of the network.
+    pub fn over(self, span: Span) -> Self {
+        PlanKey { span, ..self }
     }
 }
 

@@ -1,4 +1,4 @@
-//! EfficientNet-Lite0 under timm's names.
+//! EfficientNet-Lite0 to 4 under timm's names.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,13 +10,14 @@ use crate::init::InitMethod;
 use crate::ops::{Conv, Pool};
 use crate::zoo::{Stem, check_probability, torchvision_init};
 
-/// Fields of EfficientNet-Lite0.
+/// Fields of EfficientNet-Lite.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EfficientNetConfig {
     /// The first layers. Default `imagenet`, timm's; `cifar` starts with stride 1.
     pub stem: Stem,
-    /// Share of the values before the last layer that training drops. Default 0.2, the paper's.
+    /// Share of the values before the last layer that training drops. Default 0.2, the paper's for Lite0 and Lite1 (0.3 for
+    /// Lite2 to Lite4).
     #[schemars(range(min = 0.0, max = 1.0))]
     pub dropout: f64,
 }
@@ -32,9 +33,18 @@ impl EfficientNetConfig {
         check_probability("network.dropout", self.dropout)
     }
 
-    pub(crate) fn build(&self, in_channels: usize, classes: usize, size: [usize; 2]) -> Result<Graph> {
+    /// `width` multiplies the channels of the blocks and `depth` their number; stem, head, and the depth of the first and last
+    /// stage are those of Lite0 (timm's `fix_first_last`).
+    pub(crate) fn build(
+        &self,
+        width: f64,
+        depth: f64,
+        in_channels: usize,
+        classes: usize,
+        size: [usize; 2],
+    ) -> Result<Graph> {
         // (expansion, channels, repeats, stride, kernel)
-        let stages = [
+        let stages: [(usize, usize, u32, usize, usize); 7] = [
             (1, 16, 1, 1, 3),
             (6, 24, 2, 2, 3),
             (6, 40, 2, 2, 5),
@@ -49,6 +59,9 @@ impl EfficientNetConfig {
         let stem = Conv::new(32, 3).stride(stride).batch_norm_named("bn1").relu6();
         let mut x = net.conv("conv_stem", net.input(), stem)?;
         for (stage, (expand, channels, repeats, stride, kernel)) in stages.into_iter().enumerate() {
+            let inner = (1..6).contains(&stage);
+            let repeats = if inner { (f64::from(repeats) * depth).ceil() as usize } else { repeats as usize };
+            let channels = round_channels(channels, width);
             for i in 0..repeats {
                 let stride = if i == 0 { stride } else { 1 };
                 let input = net.shape(x).c;
@@ -83,4 +96,11 @@ impl EfficientNetConfig {
         net.linear("classifier", x, classes)?;
         net.build()
     }
+}
+
+/// The multiple of 8 next to `channels * width` that is not more than 10 % below it.
+fn round_channels(channels: usize, width: f64) -> usize {
+    let wanted = channels as f64 * width;
+    let nearest = ((wanted + 4.0) as usize / 8 * 8).max(8);
+    if (nearest as f64) < 0.9 * wanted { nearest + 8 } else { nearest }
 }

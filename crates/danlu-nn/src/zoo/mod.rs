@@ -61,15 +61,33 @@ pub enum NetworkConfig {
     /// ResNet-50 with 32 groups of 4 channels (Xie et al. 2017).
     #[serde(rename = "resnext50_32x4d")]
     Resnext50(ResNetConfig),
+    /// ResNet-101 with 32 groups of 8 channels.
+    #[serde(rename = "resnext101_32x8d")]
+    Resnext101(ResNetConfig),
     /// ResNet-50 with 3x3 convolutions twice as wide (Zagoruyko and Komodakis 2016).
     #[serde(rename = "wide_resnet50_2")]
     WideResnet50(ResNetConfig),
+    /// ResNet-101 with 3x3 convolutions twice as wide.
+    #[serde(rename = "wide_resnet101_2")]
+    WideResnet101(ResNetConfig),
     /// Inverted residuals with depthwise convolutions (Sandler et al. 2018).
     #[serde(rename = "mobilenet_v2")]
     MobilenetV2(MobileNetConfig),
     /// EfficientNet-Lite0, without squeeze-excite, with ReLU6 (timm's).
     #[serde(rename = "efficientnet_lite0")]
     EfficientnetLite0(EfficientNetConfig),
+    /// EfficientNet-Lite1: deeper; made for 240 pixels.
+    #[serde(rename = "efficientnet_lite1")]
+    EfficientnetLite1(EfficientNetConfig),
+    /// EfficientNet-Lite2: wider and deeper; made for 260 pixels.
+    #[serde(rename = "efficientnet_lite2")]
+    EfficientnetLite2(EfficientNetConfig),
+    /// EfficientNet-Lite3; made for 280 pixels (timm: 300).
+    #[serde(rename = "efficientnet_lite3")]
+    EfficientnetLite3(EfficientNetConfig),
+    /// EfficientNet-Lite4; made for 300 pixels (timm: 380).
+    #[serde(rename = "efficientnet_lite4")]
+    EfficientnetLite4(EfficientNetConfig),
 }
 
 impl Default for NetworkConfig {
@@ -80,7 +98,7 @@ impl Default for NetworkConfig {
 
 impl NetworkConfig {
     /// Every name, in the order of the reference.
-    pub const NAMES: [&'static str; 19] = [
+    pub const NAMES: [&'static str; 25] = [
         "small",
         "blocks",
         "vgg11",
@@ -97,9 +115,15 @@ impl NetworkConfig {
         "resnet101",
         "resnet152",
         "resnext50_32x4d",
+        "resnext101_32x8d",
         "wide_resnet50_2",
+        "wide_resnet101_2",
         "mobilenet_v2",
         "efficientnet_lite0",
+        "efficientnet_lite1",
+        "efficientnet_lite2",
+        "efficientnet_lite3",
+        "efficientnet_lite4",
     ];
 
     /// The network of that name with its default fields; `None` for an unknown name. `blocks` is an empty list, which does not
@@ -123,9 +147,15 @@ impl NetworkConfig {
             "resnet101" => N::Resnet101(ResNetConfig::default()),
             "resnet152" => N::Resnet152(ResNetConfig::default()),
             "resnext50_32x4d" => N::Resnext50(ResNetConfig::default()),
+            "resnext101_32x8d" => N::Resnext101(ResNetConfig::default()),
             "wide_resnet50_2" => N::WideResnet50(ResNetConfig::default()),
+            "wide_resnet101_2" => N::WideResnet101(ResNetConfig::default()),
             "mobilenet_v2" => N::MobilenetV2(MobileNetConfig::default()),
             "efficientnet_lite0" => N::EfficientnetLite0(EfficientNetConfig::default()),
+            "efficientnet_lite1" => N::EfficientnetLite1(EfficientNetConfig::default()),
+            "efficientnet_lite2" => N::EfficientnetLite2(EfficientNetConfig::default()),
+            "efficientnet_lite3" => N::EfficientnetLite3(EfficientNetConfig::default()),
+            "efficientnet_lite4" => N::EfficientnetLite4(EfficientNetConfig::default()),
             _ => return None,
         })
     }
@@ -150,9 +180,15 @@ impl NetworkConfig {
             N::Resnet101(_) => "resnet101",
             N::Resnet152(_) => "resnet152",
             N::Resnext50(_) => "resnext50_32x4d",
+            N::Resnext101(_) => "resnext101_32x8d",
             N::WideResnet50(_) => "wide_resnet50_2",
+            N::WideResnet101(_) => "wide_resnet101_2",
             N::MobilenetV2(_) => "mobilenet_v2",
             N::EfficientnetLite0(_) => "efficientnet_lite0",
+            N::EfficientnetLite1(_) => "efficientnet_lite1",
+            N::EfficientnetLite2(_) => "efficientnet_lite2",
+            N::EfficientnetLite3(_) => "efficientnet_lite3",
+            N::EfficientnetLite4(_) => "efficientnet_lite4",
         }
     }
 
@@ -166,9 +202,15 @@ impl NetworkConfig {
             | N::Resnet101(c)
             | N::Resnet152(c)
             | N::Resnext50(c)
-            | N::WideResnet50(c) => c.stem = value,
+            | N::Resnext101(c)
+            | N::WideResnet50(c)
+            | N::WideResnet101(c) => c.stem = value,
             N::MobilenetV2(c) => c.stem = value,
-            N::EfficientnetLite0(c) => c.stem = value,
+            N::EfficientnetLite0(c)
+            | N::EfficientnetLite1(c)
+            | N::EfficientnetLite2(c)
+            | N::EfficientnetLite3(c)
+            | N::EfficientnetLite4(c) => c.stem = value,
             _ => return false,
         }
         true
@@ -197,9 +239,15 @@ impl NetworkConfig {
             | N::Resnet101(c)
             | N::Resnet152(c)
             | N::Resnext50(c)
-            | N::WideResnet50(c) => c.validate(),
+            | N::Resnext101(c)
+            | N::WideResnet50(c)
+            | N::WideResnet101(c) => c.validate(),
             N::MobilenetV2(c) => c.validate(),
-            N::EfficientnetLite0(c) => c.validate(),
+            N::EfficientnetLite0(c)
+            | N::EfficientnetLite1(c)
+            | N::EfficientnetLite2(c)
+            | N::EfficientnetLite3(c)
+            | N::EfficientnetLite4(c) => c.validate(),
         }
     }
 
@@ -239,9 +287,15 @@ impl NetworkConfig {
             N::Resnet101(c) => c.build([3, 4, 23, 3], Some((1, 64)), in_channels, classes, size),
             N::Resnet152(c) => c.build([3, 8, 36, 3], Some((1, 64)), in_channels, classes, size),
             N::Resnext50(c) => c.build([3, 4, 6, 3], Some((32, 4)), in_channels, classes, size),
+            N::Resnext101(c) => c.build([3, 4, 23, 3], Some((32, 8)), in_channels, classes, size),
+            N::WideResnet101(c) => c.build([3, 4, 23, 3], Some((1, 128)), in_channels, classes, size),
             N::WideResnet50(c) => c.build([3, 4, 6, 3], Some((1, 128)), in_channels, classes, size),
             N::MobilenetV2(c) => c.build(in_channels, classes, size),
-            N::EfficientnetLite0(c) => c.build(in_channels, classes, size),
+            N::EfficientnetLite0(c) => c.build(1.0, 1.0, in_channels, classes, size),
+            N::EfficientnetLite1(c) => c.build(1.0, 1.1, in_channels, classes, size),
+            N::EfficientnetLite2(c) => c.build(1.1, 1.2, in_channels, classes, size),
+            N::EfficientnetLite3(c) => c.build(1.2, 1.4, in_channels, classes, size),
+            N::EfficientnetLite4(c) => c.build(1.4, 1.8, in_channels, classes, size),
         }
     }
 }

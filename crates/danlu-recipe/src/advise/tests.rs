@@ -127,6 +127,25 @@ fn photos_get_a_resnet_and_random_windows_and_small_sets_small_batches() {
 }
 
 #[test]
+fn a_new_head_alone_learns_at_the_rate_of_a_fresh_start_from_the_same_pictures_each_epoch() {
+    let advised = |flags: &[&str]| {
+        let mut given = Layer::new();
+        flags.iter().for_each(|flag| given.set_flag(flag).unwrap());
+        advise(&photos(10_000), &machine(), Preset::Best, &[given])
+    };
+    let weights = "finetune.weights=w.pth";
+    let (fresh, whole) = (advised(&[]), advised(&[weights]));
+    let head = advised(&[weights, "finetune.freeze=[\"backbone\"]"]);
+    let lr = |choices| value(choices, "optimizer.lr").and_then(|lr| lr.as_f64()).unwrap();
+    assert_eq!(lr(&head), lr(&fresh));
+    assert!((lr(&whole) - lr(&fresh) / 10.0).abs() < 1e-9);
+    assert_eq!(value(&head, "augment.random_resized_crop"), Some("none".into()));
+    assert_eq!(value(&head, "augment.random_erasing.p"), None);
+    assert!(value(&whole, "augment.random_resized_crop.scale").is_some());
+    assert_eq!(lr(&advised(&[weights, "finetune.freeze=[\"layer1\"]"])), lr(&whole));
+}
+
+#[test]
 fn digits_are_not_mirrored_and_imbalance_is_judged_by_class() {
     let mut data = fashion_mnist(48_000);
     data.classes = (0..10).map(|digit| digit.to_string()).collect();

@@ -6,11 +6,9 @@
 
 mod lower;
 mod proto;
-#[cfg(feature = "rten")]
-mod runtime;
+mod read;
 
-#[cfg(feature = "rten")]
-pub use runtime::check_onnx;
+pub(crate) use read::read;
 
 use crate::{ModelCard, Result, StateDict, WeightsError, write_atomic};
 use danlu_nn::Graph;

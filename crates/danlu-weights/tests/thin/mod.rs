@@ -32,8 +32,16 @@ impl Thin {
 type Build = fn(GraphBuilder) -> Result<Graph, NnError>;
 
 pub(crate) fn all() -> Vec<Thin> {
-    let builders: [(&str, Build); 3] =
-        [("resnet_thin", resnet), ("vgg_thin", vgg), ("mobilenet_thin", mobilenet)];
+    let builders: [(&str, Build); 8] = [
+        ("resnet_thin", resnet),
+        ("vgg_thin", |net| vgg(net, true)),
+        ("mobilenet_thin", mobilenet),
+        ("vgg_plain_thin", |net| vgg(net, false)),
+        ("bottleneck_thin", |net| bottlenecks(net, 1, 64)),
+        ("resnext_thin", |net| bottlenecks(net, 4, 32)),
+        ("wide_thin", |net| bottlenecks(net, 1, 128)),
+        ("lite_thin", lite),
+    ];
     builders.into_iter().map(|(name, build)| load(name, build)).collect()
 }
 
@@ -74,13 +82,73 @@ fn resnet(mut net: GraphBuilder) -> Result<Graph, NnError> {
     net.build()
 }
 
-fn vgg(mut net: GraphBuilder) -> Result<Graph, NnError> {
-    let mut x = net.input();
-    for (index, channels) in [(0, 8), (4, 12)] {
-        let conv =
-            Conv::new(channels, 3).batch_norm_named(format!("features.{}", index + 1)).bias(true).relu();
+fn bottlenecks(mut net: GraphBuilder, groups: usize, base_width: usize) -> Result<Graph, NnError> {
+    let stem = Conv::new(8, 7).stride(2).batch_norm_named("bn1").relu();
+    let x = net.conv("conv1", net.input(), stem)?;
+    let mut x = net.pool("maxpool", x, Pool::max(3).stride(2).padding(1))?;
+    for (block, planes, stride) in [("layer1.0", 4, 1), ("layer1.1", 4, 1), ("layer2.0", 8, 2)] {
+        let (out, width) = (4 * planes, planes * base_width / 64 * groups);
+        let bn = |i: usize| format!("{block}.bn{i}");
+        let y = net.conv(&format!("{block}.conv1"), x, Conv::new(width, 1).batch_norm_named(bn(1)).relu())?;
+        let second = Conv::new(width, 3).stride(stride).groups(groups).batch_norm_named(bn(2)).relu();
+        let y = net.conv(&format!("{block}.conv2"), y, second)?;
+        let shortcut = if block == "layer1.1" {
+            x
+        } else {
+            let down = Conv::new(out, 1).stride(stride).batch_norm_named(format!("{block}.downsample.1"));
+            net.conv(&format!("{block}.downsample.0"), x, down)?
+        };
+        let third = Conv::new(out, 1).batch_norm_named(bn(3)).relu();
+        x = net.conv_add(&format!("{block}.conv3"), y, third, shortcut)?;
+    }
+    let x = net.pool("avgpool", x, Pool::global())?;
+    net.linear("fc", x, 5)?;
+    net.build()
+}
+
+fn lite(mut net: GraphBuilder) -> Result<Graph, NnError> {
+    let mut x =
+        net.conv("conv_stem", net.input(), Conv::new(8, 3).stride(2).batch_norm_named("bn1").relu6())?;
+    // (block, expansion, channels, stride, kernel)
+    for (block, expand, channels, stride, kernel) in
+        [("0.0", 1, 8, 1, 3), ("1.0", 6, 8, 2, 5), ("1.1", 6, 8, 1, 5), ("2.0", 6, 16, 2, 3)]
+    {
+        let (input, name) = (net.shape(x).c, |rest: &str| format!("blocks.{block}.{rest}"));
+        let (mut y, hidden) = (x, input * expand);
+        let names = if expand > 1 { ["bn2", "conv_pwl", "bn3"] } else { ["bn1", "conv_pw", "bn2"] };
+        let [depthwise_bn, project, project_bn] = names.map(name);
+        if expand > 1 {
+            let conv = Conv::new(hidden, 1).batch_norm_named(name("bn1")).relu6();
+            y = net.conv(&name("conv_pw"), y, conv)?;
+        }
+        let depthwise = Conv::new(hidden, kernel).stride(stride).groups(hidden);
+        y = net.conv(&name("conv_dw"), y, depthwise.batch_norm_named(depthwise_bn).relu6())?;
+        let last = Conv::new(channels, 1).batch_norm_named(project_bn);
+        x = match stride == 1 && input == channels {
+            true => net.conv_add(&project, y, last, x)?,
+            false => net.conv(&project, y, last)?,
+        };
+    }
+    x = net.conv("conv_head", x, Conv::new(24, 1).batch_norm_named("bn2").relu6())?;
+    x = net.pool("global_pool", x, Pool::global())?;
+    net.linear("classifier", x, 5)?;
+    net.build()
+}
+
+/// `features` as torchvision numbers them: a convolution, its norm where it has one, ReLU, pooling.
+fn vgg(mut net: GraphBuilder, norm: bool) -> Result<Graph, NnError> {
+    let (mut x, mut index) = (net.input(), 0);
+    for channels in [8, 12] {
+        let mut conv = Conv::new(channels, 3).relu();
+        if norm {
+            conv = conv.batch_norm_named(format!("features.{}", index + 1));
+        }
+        // After the norm, which takes the bias away: torchvision's VGG has both.
+        conv = conv.bias(true);
         x = net.conv(&format!("features.{index}"), x, conv)?;
-        x = net.pool(&format!("features.{}", index + 3), x, Pool::max(2))?;
+        index += 2 + usize::from(norm);
+        x = net.pool(&format!("features.{index}"), x, Pool::max(2))?;
+        index += 1;
     }
     let mut pool = Pool::adaptive(1);
     pool.size = [3, 2];

@@ -1,6 +1,7 @@
 //! `danlu bench`: how fast this machine is, and what the time goes to.
 
 mod data;
+mod folding;
 mod infer;
 mod layers;
 mod machine;

@@ -29,6 +29,9 @@ pub(crate) struct RecipeArgs {
     /// `data.limit`: the share of every set to use, `5%` or `0.05`
     #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Recipe")]
     limit: Option<f64>,
+    /// `data.cache`, where decoded images are kept between epochs and runs: auto, off, ram or disk
+    #[arg(long, value_name = "WHERE", help_heading = "Recipe")]
+    cache: Option<String>,
     /// `train.epochs`
     #[arg(long, value_name = "N", help_heading = "Recipe")]
     epochs: Option<u64>,
@@ -102,6 +105,7 @@ impl RecipeArgs {
             ("optimizer.name", &self.optimizer, "--optimizer"),
             ("schedule.name", &self.schedule, "--schedule"),
             ("train.precision", &self.precision, "--precision"),
+            ("data.cache", &self.cache, "--cache"),
             ("train.on_divergence", &self.on_divergence, "--on-divergence"),
         ];
         for (key, value, flag) in texts {

@@ -1,5 +1,5 @@
-//! Images in an archive, read in place: a `.zip` or `.tar` of class folders (with or without `train/`, `val/`, `test/`), or
-//! WebDataset's `.tar` shards (`0001.jpg` beside `0001.cls`).
+//! Images in an archive, read in place: a `.zip` or `.tar` of class folders (with or without `train/`, `val/`, `test/`), of a list
+//! and its images, of IDX or CIFAR files; or WebDataset's `.tar` shards (`0001.jpg` beside `0001.cls`), also stored in a `.zip`.
 //!
 //! The archive is walked once; afterwards each image is one seek and one read, so that batches are made at random and by many
 //! threads. Nothing is unpacked to the disk.
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use flate2::read::DeflateDecoder;
 
 use crate::split_file::part_of;
-use crate::{DataError, Part, folder};
+use crate::{DataError, Part, folder, stall};
 
 /// Where the bytes of an image lie.
 #[derive(Clone, Debug)]
@@ -27,10 +27,18 @@ pub(crate) struct Entry {
 }
 
 /// Archives and where in them the images are.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Archives {
-    pub(crate) files: Vec<PathBuf>,
+    pub(crate) files: Vec<Shard>,
     pub(crate) entries: Vec<Entry>,
+}
+
+/// An archive: a file, or a `.tar` within a `.zip`.
+#[derive(Clone, Debug)]
+pub(crate) struct Shard {
+    pub(crate) file: PathBuf,
+    /// Its own name, without folders.
+    pub(crate) name: String,
 }
 
 /// What an archive holds: its images with class and part, in the order of their names.
@@ -61,19 +69,25 @@ fn ends(path: &Path, ending: &str) -> bool {
 impl Archives {
     /// The bytes of image `i`.
     pub(crate) fn read(&self, i: usize, max_bytes: u64) -> Result<Vec<u8>, DataError> {
-        let entry = &self.entries[i];
-        let path = &self.files[entry.archive as usize];
-        let bad = |reason: String| DataError::Image { path: path.join(&entry.name), reason };
+        self.read_entry(&self.entries[i], max_bytes)
+    }
+
+    /// A reader of a file in the archive, unpacked.
+    pub(crate) fn open(&self, entry: &Entry) -> Result<Box<dyn Read>, DataError> {
+        let path = &self.files[entry.archive as usize].file;
         let mut file = File::open(path).map_err(|e| DataError::io(path, e))?;
         file.seek(SeekFrom::Start(entry.offset)).map_err(|e| DataError::io(path, e))?;
         let stored = file.take(entry.stored);
+        Ok(if entry.packed { Box::new(DeflateDecoder::new(stored)) } else { Box::new(stored) })
+    }
+
+    /// The bytes of a file in the archive, at most `max_bytes`.
+    pub(crate) fn read_entry(&self, entry: &Entry, max_bytes: u64) -> Result<Vec<u8>, DataError> {
+        let path = &self.files[entry.archive as usize].file;
+        let bad = |reason: String| DataError::Image { path: path.join(&entry.name), reason };
         // One byte more than is allowed: a small file that unpacks to more is a bomb, and is not unpacked to its end.
         let mut bytes = Vec::with_capacity(entry.stored.min(max_bytes).min(1 << 24) as usize);
-        let read = if entry.packed {
-            DeflateDecoder::new(stored).take(max_bytes.saturating_add(1)).read_to_end(&mut bytes)
-        } else {
-            stored.take(max_bytes.saturating_add(1)).read_to_end(&mut bytes)
-        };
+        let read = self.open(entry)?.take(max_bytes.saturating_add(1)).read_to_end(&mut bytes);
         read.map_err(|error| bad(format!("damaged data in the archive ({error})")))?;
         if bytes.len() as u64 > max_bytes {
             return Err(bad(format!("it has more than `data.max_file_bytes` = {max_bytes} bytes")));
@@ -86,32 +100,63 @@ impl Archives {
 }
 
 /// A file in an archive, whatever it is.
-struct Item {
-    name: String,
-    entry: Entry,
+pub(crate) struct Item {
+    pub(crate) name: String,
+    pub(crate) entry: Entry,
 }
 
-/// Walks archives. Several are the shards of one set, and then a shard whose name holds `train`, `val` or `test` is of that part.
-pub(crate) fn open(paths: &[PathBuf]) -> Result<Contents, DataError> {
-    let mut archives = Archives { files: paths.to_vec(), entries: Vec::new() };
+/// Walks archives: what they are, and every file in them that is not hidden.
+pub(crate) fn walk(paths: &[PathBuf], notes: &mut Vec<String>) -> Result<(Archives, Vec<Item>), DataError> {
+    let mut archives = Archives::default();
     let mut items = Vec::new();
-    for (number, path) in paths.iter().enumerate() {
-        let found =
-            if is_tar(path) { tar_items(path, number as u32) } else { zip_items(path, number as u32) };
-        items.extend(found?);
+    for path in paths {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let number = archives.files.len() as u32;
+        archives.files.push(Shard { file: path.clone(), name });
+        if is_tar(path) {
+            let length = std::fs::metadata(path).map_err(|e| DataError::io(path, e))?.len();
+            items.extend(tar_items(path, number, 0, length)?);
+            continue;
+        }
+        let (shards, others): (Vec<Item>, Vec<Item>) =
+            zip_items(path, number)?.into_iter().partition(|item| is_tar(Path::new(&item.name)));
+        items.extend(others);
+        for Item { name, entry } in shards {
+            if entry.packed {
+                return Err(bad(
+                    path,
+                    "zip",
+                    format!("`{name}` in it is packed and cannot be read at random; store it (`zip -0`)"),
+                ));
+            }
+            let number = archives.files.len() as u32;
+            let name = name.rsplit('/').next().unwrap_or(&name).to_owned();
+            archives.files.push(Shard { file: path.clone(), name });
+            items.extend(tar_items(path, number, entry.offset, entry.stored)?);
+        }
     }
-    let mut notes = Vec::new();
     let hidden = items.len();
     let hides = |step: &str| step != "." && step != ".." && folder::is_hidden(step);
     items.retain(|item| !item.name.split('/').any(hides));
     if items.len() < hidden {
         notes.push(format!("{} hidden files in the archive: left out", hidden - items.len()));
     }
+    Ok((archives, items))
+}
+
+/// Makes samples of the files. Several archives are the shards of one set, and then a shard whose name holds `train`, `val` or `test` is of
+/// that part.
+pub(crate) fn contents(
+    path: &Path,
+    mut archives: Archives,
+    items: Vec<Item>,
+    mut notes: Vec<String>,
+) -> Result<Contents, DataError> {
     let numbered = items.iter().any(|item| ends(Path::new(&item.name), "cls"));
     let (labels, parts) = if numbered {
-        samples(&mut archives, items, paths, &mut notes)?
+        samples(&mut archives, items, &mut notes)?
     } else {
-        folders(&mut archives, items, paths, &mut notes)?
+        folders(&mut archives, items, path, &mut notes)?
     };
     Ok(Contents { archives, labels, parts, notes, numbered })
 }
@@ -122,7 +167,7 @@ type Labelled = (Vec<String>, Vec<Option<Part>>);
 fn folders(
     archives: &mut Archives,
     items: Vec<Item>,
-    paths: &[PathBuf],
+    path: &Path,
     notes: &mut Vec<String>,
 ) -> Result<Labelled, DataError> {
     let all = items.len();
@@ -153,10 +198,7 @@ fn folders(
     }
     let flat = images.iter().filter(|(steps, _)| steps.len() < 2).count();
     if flat > 0 && flat == images.len() {
-        return Err(DataError::NoClassFolders {
-            path: paths.first().cloned().unwrap_or_default(),
-            count: flat,
-        });
+        return Err(DataError::NoClassFolders { path: path.to_owned(), count: flat });
     }
     if flat > 0 {
         notes.push(format!("{flat} images in no folder of the archive belong to no class: left out"));
@@ -186,7 +228,6 @@ fn folders(
 fn samples(
     archives: &mut Archives,
     items: Vec<Item>,
-    paths: &[PathBuf],
     notes: &mut Vec<String>,
 ) -> Result<Labelled, DataError> {
     let mut samples: BTreeMap<(u32, String), (Option<Item>, Option<Entry>)> = BTreeMap::new();
@@ -201,10 +242,12 @@ fn samples(
             slot.1 = Some(item.entry);
         }
     }
-    let shard_part: Vec<Option<Part>> = paths
+    let shard_part: Vec<Option<Part>> = archives
+        .files
         .iter()
-        .map(|path| {
-            let name = path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+        .map(|shard| {
+            let name = Path::new(&shard.name).file_stem().unwrap_or_default();
+            let name = name.to_string_lossy().to_lowercase();
             name.split(|c: char| !c.is_ascii_alphabetic()).find_map(part_of)
         })
         .collect();
@@ -215,8 +258,7 @@ fn samples(
             continue;
         };
         // A label is a word or a number.
-        let reader = Archives { files: archives.files.clone(), entries: vec![label] };
-        let text = reader.read(0, 4096)?;
+        let text = archives.read_entry(&label, 4096)?;
         labels.push(String::from_utf8_lossy(&text).trim().to_owned());
         parts.push(shard_part[archive as usize]);
         archives.entries.push(image.entry);
@@ -231,12 +273,60 @@ fn bad(path: &Path, format: &'static str, reason: impl ToString) -> DataError {
     DataError::Format { path: path.to_owned(), format, reason: reason.to_string() }
 }
 
-fn tar_items(path: &Path, archive: u32) -> Result<Vec<Item>, DataError> {
+/// A part of a file, as if it were one of its own.
+struct Section<R> {
+    inner: R,
+    start: u64,
+    length: u64,
+    at: u64,
+}
+
+impl<R: Read + Seek> Read for Section<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let left = self.length.saturating_sub(self.at).min(buffer.len() as u64) as usize;
+        let read = self.inner.read(&mut buffer[..left])?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+impl<R: Read + Seek> Seek for Section<R> {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        let to = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            SeekFrom::End(by) => self.length.checked_add_signed(by),
+        };
+        let absolute = to.and_then(|at| self.start.checked_add(at));
+        let (Some(to), Some(absolute)) = (to, absolute) else {
+            return Err(std::io::Error::from(std::io::ErrorKind::InvalidInput));
+        };
+        self.inner.seek(SeekFrom::Start(absolute))?;
+        self.at = to;
+        Ok(to)
+    }
+}
+
+/// The files in the tar archive that lies at `start` of a file and is `length` bytes long.
+fn tar_items(path: &Path, archive: u32, start: u64, length: u64) -> Result<Vec<Item>, DataError> {
     let file = File::open(path).map_err(|e| DataError::io(path, e))?;
-    let length = file.metadata().map_err(|e| DataError::io(path, e))?.len();
-    let mut reader = tar::Archive::new(BufReader::new(file));
+    tar_entries(BufReader::new(file), path, archive, start, length)
+}
+
+/// [`tar_items`] of any reader.
+pub(crate) fn tar_entries(
+    reader: impl Read + Seek,
+    path: &Path,
+    archive: u32,
+    start: u64,
+    length: u64,
+) -> Result<Vec<Item>, DataError> {
+    let mut section = Section { inner: reader, start, length, at: 0 };
+    section.rewind().map_err(|e| DataError::io(path, e))?;
+    let mut reader = tar::Archive::new(section);
     let mut items = Vec::new();
     for entry in reader.entries_with_seek().map_err(|e| bad(path, "tar", e))? {
+        stall::step();
         let entry = entry.map_err(|e| bad(path, "tar", e))?;
         if !entry.header().entry_type().is_file() {
             continue;
@@ -247,6 +337,7 @@ fn tar_items(path: &Path, archive: u32) -> Result<Vec<Item>, DataError> {
             return Err(bad(path, "tar", format!("it ends within `{name}`")));
         }
         let name = name.trim_start_matches("./").to_owned();
+        let offset = start + offset;
         items
             .push(Item { entry: Entry { archive, name: name.clone(), offset, stored, packed: false }, name });
     }
@@ -255,7 +346,16 @@ fn tar_items(path: &Path, archive: u32) -> Result<Vec<Item>, DataError> {
 
 fn zip_items(path: &Path, archive: u32) -> Result<Vec<Item>, DataError> {
     let file = File::open(path).map_err(|e| DataError::io(path, e))?;
-    let mut reader = zip::ZipArchive::new(BufReader::new(file)).map_err(|e| bad(path, "zip", e))?;
+    zip_entries(BufReader::new(file), path, archive)
+}
+
+/// [`zip_items`] of any reader.
+pub(crate) fn zip_entries(
+    reader: impl Read + Seek,
+    path: &Path,
+    archive: u32,
+) -> Result<Vec<Item>, DataError> {
+    let mut reader = zip::ZipArchive::new(reader).map_err(|e| bad(path, "zip", e))?;
     let mut items = Vec::new();
     for number in 0..reader.len() {
         let file = reader.by_index_raw(number).map_err(|e| bad(path, "zip", e))?;

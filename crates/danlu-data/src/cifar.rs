@@ -1,13 +1,16 @@
 //! The binary files of CIFAR-10 and CIFAR-100: records of a label (CIFAR-100: coarse, then fine) and 3072 bytes, a 32 x 32 image as
 //! planes of red, green and blue.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::DataError;
-use crate::idx::IdxPart;
+use crate::idx::{IdxPart, Open};
 
 const SIDE: usize = 32;
 const IMAGE: usize = 3 * SIDE * SIDE;
+/// CIFAR-100's training file has 154 MB; what an archive unpacks to more than this is a bomb.
+const LARGEST: u64 = 1 << 30;
 
 /// The files of a folder.
 #[derive(Default)]
@@ -54,14 +57,19 @@ impl CifarFiles {
         }
     }
 
-    pub(crate) fn read(&self) -> Result<Cifar, DataError> {
+    pub(crate) fn read(&self, open: Open) -> Result<Cifar, DataError> {
+        let all = |path: &Path| -> Result<Vec<u8>, DataError> {
+            let mut bytes = Vec::new();
+            open(path)?.take(LARGEST).read_to_end(&mut bytes).map_err(|e| DataError::io(path, e))?;
+            Ok(bytes)
+        };
         let part = |paths: &[PathBuf]| -> Result<Option<IdxPart>, DataError> {
             if paths.is_empty() {
                 return Ok(None);
             }
             let (mut pixels, mut labels) = (Vec::new(), Vec::new());
             for path in paths {
-                let bytes = std::fs::read(path).map_err(|e| DataError::io(path, e))?;
+                let bytes = all(path)?;
                 records(path, &bytes, self.hundred, &mut pixels, &mut labels)?;
             }
             Ok(Some(IdxPart { pixels, labels, height: SIDE, width: SIDE, channels: 3 }))
@@ -69,7 +77,8 @@ impl CifarFiles {
         let names = match &self.names {
             None => None,
             Some(path) => {
-                let text = std::fs::read_to_string(path).map_err(|e| DataError::io(path, e))?;
+                let bytes = all(path)?;
+                let text = String::from_utf8_lossy(&bytes);
                 let names: Vec<String> =
                     text.lines().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
                 Some(names)
@@ -80,7 +89,7 @@ impl CifarFiles {
 }
 
 /// Appends the records of one file, as `[N, H, W, C]`.
-fn records(
+pub(crate) fn records(
     path: &Path,
     bytes: &[u8],
     hundred: bool,

@@ -61,6 +61,13 @@ pub struct DataConfig {
     pub limit: Option<f64>,
     /// How the training images of an epoch are drawn. Default `shuffle`.
     pub sampling: Sampling,
+    /// The column of a list that holds each image's weight for `sampling = "weighted"`: a number, 0 or more. Default: none.
+    pub weight_by: Option<String>,
+    /// Repeated augmentation: each image that an epoch draws is drawn so often in a row, augmented differently each time, 1 to 16
+    /// (Hoffer et al. 2019). An epoch keeps its length, and so sees only that fraction of the images. Default 1 (off); 2 to 4 can help large
+    /// batches with strong augmentation.
+    #[schemars(range(min = 1, max = 16))]
+    pub repeats: usize,
     /// Leave out the last batch of an epoch where it is not full. Default false: an epoch is every training image once.
     pub drop_last: bool,
     /// Share of unreadable images above which the data set is refused, 0 to 1. Default 0.05: a few broken files are
@@ -72,10 +79,22 @@ pub struct DataConfig {
     pub max_pixels: u64,
     /// Files larger than this many bytes are refused. Default 268435456 (256 MiB).
     pub max_file_bytes: u64,
-    /// Where decoded images are kept between epochs. Default `auto`.
+    /// Where decoded images are kept between epochs. Default `auto`. No pixel of any batch depends on it.
     pub cache: Cache,
     /// Most bytes that decoded images may take in memory. Default 1073741824 (1 GiB).
     pub cache_bytes: u64,
+    /// Most bytes that the files of decoded images may take on disk, those of all data sets together; the ones that were not used for
+    /// the longest time make room. Default 21474836480 (20 GiB).
+    pub cache_disk_bytes: u64,
+    /// The folder of these files. Default: `$DANLU_HOME/cache`, else `~/.cache/danlu`.
+    pub cache_folder: Option<String>,
+    /// Shrink images whose shorter side is longer than this to it before random windows are cut, 32 to 4096. Default: none. Photos of a
+    /// phone take 36 MB each decoded, and 0.6 MB at 384: with it they fit into the cache.
+    #[schemars(range(min = 32, max = 4096))]
+    pub shrink: Option<usize>,
+    /// Seconds without any progress after which a drive that does not answer is an error, 1 to 86400. Default 120.
+    #[schemars(range(min = 1, max = 86400))]
+    pub read_timeout: u64,
 }
 
 impl Default for DataConfig {
@@ -98,12 +117,18 @@ impl Default for DataConfig {
             test_views: TestViews::None,
             limit: None,
             sampling: Sampling::Shuffle,
+            weight_by: None,
+            repeats: 1,
             drop_last: false,
             max_broken: 0.05,
             max_pixels: 89_478_485,
             max_file_bytes: 256 << 20,
             cache: Cache::Auto,
             cache_bytes: 1 << 30,
+            cache_disk_bytes: 20 << 30,
+            cache_folder: None,
+            shrink: None,
+            read_timeout: 120,
         }
     }
 }
@@ -168,6 +193,31 @@ impl DataConfig {
         {
             return Err(DataError::config("data.channels", channels, "1 (grey) or 3 (colour)"));
         }
+        if let Some(side) = self.shrink
+            && !(32..=4096).contains(&side)
+        {
+            return Err(DataError::config("data.shrink", side, "32 to 4096 (pixels)"));
+        }
+        if !(1..=16).contains(&self.repeats) {
+            return Err(DataError::config("data.repeats", self.repeats, "1 to 16 (1: off)"));
+        }
+        if (self.sampling == Sampling::Weighted) != self.weight_by.is_some() {
+            return match &self.weight_by {
+                Some(column) => Err(DataError::config(
+                    "data.weight_by",
+                    format!("`{column}`"),
+                    "`data.sampling` = `weighted` beside it",
+                )),
+                None => Err(DataError::config(
+                    "data.sampling",
+                    "weighted",
+                    "`data.weight_by`, the column of a list that holds the weights, beside it",
+                )),
+            };
+        }
+        if !(1..=86_400).contains(&self.read_timeout) {
+            return Err(DataError::config("data.read_timeout", self.read_timeout, "1 to 86400 (seconds)"));
+        }
         if self.max_pixels == 0 {
             return Err(DataError::config("data.max_pixels", 0, "at least 1"));
         }
@@ -230,17 +280,21 @@ pub enum Sampling {
     /// As many draws as there are images, with replacement, each class in proportion to the square root of its size: between
     /// `shuffle` and `class_balanced`, for sets so imbalanced that the images of the smallest class would be seen too often.
     SquareRoot,
+    /// As many draws as there are images, with replacement, each in proportion to its weight in the column `data.weight_by` of a list.
+    Weighted,
 }
 
 /// Where decoded images are kept between epochs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Cache {
-    /// In memory where they fit into `cache_bytes`, else nowhere (default).
+    /// In memory where they are few (64 MiB), else on disk; in memory or nowhere where the disk has no room (default).
     #[default]
     Auto,
     /// Nowhere: every epoch decodes again.
     Off,
     /// In memory; an error where they do not fit.
     Ram,
+    /// In one file on disk, which the next run and the other trials of a study find there; an error where it does not fit.
+    Disk,
 }

@@ -1,12 +1,15 @@
 //! A data set: found by looking, its classes mapped, its images split.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::decode::decode;
+use crate::decode::{decode, decode_window};
 use crate::listing::{self, Listing};
-use crate::split::{self, Use};
+use crate::parts::Parts;
+use crate::resize::Window;
+use crate::split;
 use crate::store::Store;
-use crate::{DataConfig, DataError, Pixels, SplitBy, packed};
+use crate::{DataConfig, DataError, Pixels, Sampling, SplitBy, packed, stall};
 
 /// The three parts of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -131,6 +134,12 @@ pub struct Dataset {
     /// Names the contents of the test set; the key of its ledger.
     pub test_fingerprint: String,
     labels: Vec<u32>,
+    /// Empty: all alike.
+    weights: Vec<f64>,
+    /// Empty: all of one size.
+    shapes: Vec<[u32; 2]>,
+    /// Of the digests of all images in their order.
+    contents: [u8; 32],
     store: Store,
     config: DataConfig,
 }
@@ -142,10 +151,13 @@ impl Dataset {
     /// Every variant of [`DataError`] but `Write` and `BatchTooLarge`; nothing is written in any case.
     pub fn open(path: &Path, config: &DataConfig) -> Result<Self, DataError> {
         config.validate()?;
-        let mut listing = listing::find(path, config, None)?;
-        listing.apply_split_file(path, config)?;
-        listing.find_groups(config)?;
-        Self::assemble(path.to_owned(), listing, config)
+        let (path, config) = (path.to_owned(), config.clone());
+        stall::watched(&path.clone(), Duration::from_secs(config.read_timeout), move || {
+            let mut listing = listing::find(&path, &config, None)?;
+            listing.apply_split_file(&path, &config)?;
+            listing.find_groups(&config)?;
+            Self::assemble(path, listing, &config)
+        })
     }
 
     /// Opens a data set to evaluate a trained network on it: the classes are the network's, matched by name, and where the
@@ -165,17 +177,22 @@ impl Dataset {
             split_file: None,
             group: None,
             order_by: None,
+            weight_by: None,
+            sampling: Sampling::Sequential,
             split: SplitBy::Stratified,
             folds: None,
             fold: 0,
             ..config.clone()
         };
         config.validate()?;
-        let mut listing = listing::find(path, &config, Some(classes))?;
-        if listing.parts.iter().all(Option::is_none) {
-            listing.parts.fill(Some(Part::Test));
-        }
-        Self::assemble(path.to_owned(), listing, &config)
+        let (path, classes) = (path.to_owned(), classes.to_vec());
+        stall::watched(&path.clone(), Duration::from_secs(config.read_timeout), move || {
+            let mut listing = listing::find(&path, &config, Some(&classes))?;
+            if listing.parts.iter().all(Option::is_none) {
+                listing.parts.fill(Some(Part::Test));
+            }
+            Self::assemble(path, listing, &config)
+        })
     }
 
     /// The embedded demo: 6,000 training and 1,000 test images of Fashion-MNIST, 28x28, grey.
@@ -194,8 +211,26 @@ impl Dataset {
 
     fn assemble(path: PathBuf, listing: Listing, config: &DataConfig) -> Result<Self, DataError> {
         let channels = config.channels.unwrap_or(listing.channels);
+        for (key, column, values) in [
+            ("data.order_by", &config.order_by, listing.orders.len()),
+            ("data.weight_by", &config.weight_by, listing.weights.len()),
+        ] {
+            if let (Some(column), 0) = (column, values) {
+                return Err(DataError::config(
+                    key,
+                    format!("`{column}`"),
+                    "a list (CSV, TSV, JSON lines) as data set: only it has columns",
+                ));
+            }
+        }
         let Parts { mut train, mut val, mut test, mut found } = Parts::of(&path, &listing, config)?;
-        let Listing { format, classes, labels, digests, store, sizes, broken, .. } = listing;
+        let Listing { format, classes, labels, digests, store, sizes, broken, weights, shapes, .. } = listing;
+        if !weights.is_empty() && train.samples.iter().all(|&sample| weights[sample as usize] == 0.0) {
+            let column = config.weight_by.as_deref().unwrap_or_default();
+            let expected = "a column in which some training image has a weight above 0";
+            return Err(DataError::config("data.weight_by", format!("`{column}`"), expected));
+        }
+        let contents = *blake3::hash(digests.as_flattened()).as_bytes();
         let name = |sample: u32| store.name(sample);
         let fingerprint =
             fingerprint(&classes, &digests, &labels, &[&train.samples, &val.samples, &test.samples], &name);
@@ -243,6 +278,9 @@ impl Dataset {
             fingerprint,
             test_fingerprint,
             labels,
+            weights,
+            shapes,
+            contents,
             store,
             config: config.clone(),
         })
@@ -307,9 +345,45 @@ impl Dataset {
             .map_err(|reason| DataError::Image { path: self.store.place(sample), reason })
     }
 
+    /// A random window of a sample alone, decoded with as many pixels as `size` needs, where its decoder can: see [`decode_window`].
+    pub(crate) fn decode_window(
+        &self,
+        sample: u32,
+        size: [usize; 2],
+        window: impl FnOnce([usize; 2]) -> Window,
+    ) -> Option<(Pixels, Window)> {
+        if !cfg!(feature = "turbo") {
+            return None;
+        }
+        let bytes = self.store.bytes(sample, &self.config).ok()??;
+        let (pixels, window) = decode_window(&bytes, self.config.max_pixels, size, window)?;
+        Some((pixels.with_channels(self.channels), window))
+    }
+
     /// True where all images are in memory.
     pub fn is_packed(&self) -> bool {
         matches!(self.store, Store::Packed { .. })
+    }
+
+    /// `[height, width]` of an image as its header says.
+    pub(crate) fn shape(&self, sample: u32) -> [usize; 2] {
+        self.shapes.get(sample as usize).map_or(self.sizes.median, |shape| shape.map(|side| side as usize))
+    }
+
+    /// The weight of an image (`data.weight_by`).
+    pub(crate) fn weight(&self, sample: u32) -> f64 {
+        self.weights.get(sample as usize).copied().unwrap_or(1.0)
+    }
+
+    /// Names the decoded images, kept as `how` says. The split has no part in it, so that folds and studies share a cache.
+    pub(crate) fn cache_key(&self, how: &str) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.contents).update(&(self.len() as u64).to_le_bytes());
+        // Another version may decode or resize otherwise.
+        let version = env!("CARGO_PKG_VERSION");
+        let text =
+            format!("danlu {version} {} {} channels {how}", crate::decode::JPEG_DECODER, self.channels);
+        *hasher.update(text.as_bytes()).finalize().as_bytes()
     }
 
     pub(crate) fn packed_size(&self) -> Option<[usize; 2]> {
@@ -336,115 +410,6 @@ impl Dataset {
         }
         let side = self.sizes.median[0].min(self.sizes.median[1]);
         if side <= 64 { side.max(8) } else { (side / 32 * 32).min(224) }
-    }
-}
-
-/// The three parts and what was decided about them, in words.
-struct Parts {
-    train: Subset,
-    val: Subset,
-    test: Subset,
-    found: Vec<String>,
-}
-
-impl Parts {
-    /// The given parts; what is not given is held out of the training images.
-    fn of(path: &Path, listing: &Listing, config: &DataConfig) -> Result<Self, DataError> {
-        let Listing { classes, labels, parts, digests, store, left_out, groups, orders, .. } = listing;
-        let mut found = listing.found.clone();
-        let samples = |part: Option<Part>| -> Vec<u32> {
-            let out = |i: u32| left_out.get(i as usize) == Some(&true);
-            (0..labels.len() as u32).filter(|&i| parts[i as usize] == part && !out(i)).collect()
-        };
-        let mut train = samples(None);
-        train.extend(samples(Some(Part::Train)));
-        train.sort_unstable();
-        let (mut val, mut test) = (samples(Some(Part::Val)), samples(Some(Part::Test)));
-        let label = |sample: u32| labels[sample as usize];
-        let origin = |given: &[u32]| if given.is_empty() { Origin::Absent } else { Origin::Given };
-        let (mut val_origin, mut test_origin) = (origin(&val), origin(&test));
-        let train_origin = origin(&train);
-        let folds = config.folds.map(|folds| (folds, config.fold));
-        for (part, held, origin, fraction, purpose) in [
-            ("test", &mut test, &mut test_origin, config.test_fraction, Use::Test),
-            ("validation", &mut val, &mut val_origin, config.val_fraction, Use::Validation),
-        ] {
-            let folds = folds.filter(|_| part == "validation");
-            let wanted = fraction > 0.0 || folds.is_some();
-            if *origin == Origin::Given || !wanted || train.is_empty() || config.split_file.is_some() {
-                continue;
-            }
-            let mut count = vec![0usize; classes.len()];
-            train.iter().for_each(|&sample| count[label(sample) as usize] += 1);
-            if let Some(class) = count.iter().position(|&count| count == 1) {
-                // Counted before anything was held out: that is what the person sees in the folder.
-                let count = (0..labels.len())
-                    .filter(|&i| labels[i] as usize == class && matches!(parts[i], None | Some(Part::Train)))
-                    .count();
-                let both = config.test_fraction > 0.0 && !parts.contains(&Some(Part::Test));
-                let needed = if both { 3 } else { 2 };
-                let class = classes[class].clone();
-                return Err(DataError::ClassTooSmall { path: path.to_owned(), class, count, needed });
-            }
-            let before = train.len();
-            let seed = config.split_seed;
-            let units = || {
-                let group = |sample: u32| groups.get(sample as usize)?.as_deref();
-                split::units(&train, |sample| digests[sample as usize], group, |sample| store.name(sample))
-            };
-            let mut how = format!("stratified, split seed {seed}");
-            let (kept, taken) = if let Some((folds, fold)) = folds {
-                how = format!("fold {fold} of {folds}, {how}");
-                split::take_fold(units(), label, classes.len(), folds, fold, seed)
-            } else if config.split == SplitBy::Ordered {
-                let by = config.order_by.as_deref().map_or("name".to_owned(), |column| format!("`{column}`"));
-                how = format!("the last by {by}");
-                let key = |sample: u32| match orders.get(sample as usize) {
-                    Some(order) => order.clone().unwrap_or_default(),
-                    None => store.name(sample),
-                };
-                split::take_last(&train, key, fraction)
-            } else {
-                let units = units();
-                let together = train.len() - units.len();
-                if together > 0 && part == "validation" {
-                    let what = if groups.is_empty() { "copies of a file" } else { "images of a group" };
-                    found.push(format!(
-                        "{what} are kept in one part ({} units of {} images)",
-                        units.len(),
-                        train.len()
-                    ));
-                }
-                split::hold_out(units, label, classes.len(), fraction, seed, purpose)
-            };
-            train = kept;
-            *held = taken;
-            // What was asked for where it is a share; a fold, and the end of an order, are what they are.
-            let exact = folds.is_none() && config.split == SplitBy::Stratified;
-            let share = if exact { fraction } else { held.len() as f64 / before as f64 };
-            *origin = Origin::HeldOut(share);
-            found.push(format!(
-                "{part}: {} of {before} training images held out ({:.0} %, {how})",
-                held.len(),
-                share * 100.0,
-            ));
-        }
-        let trained: std::collections::HashSet<u32> = train.iter().map(|&sample| label(sample)).collect();
-        if train_origin == Origin::Given && config.split == SplitBy::Ordered && trained.len() < classes.len()
-        {
-            let absent = (0..classes.len() as u32).find(|class| !trained.contains(class)).unwrap_or(0);
-            let found = format!(
-                "ordered in time, no training image of the class `{}` is left",
-                classes[absent as usize]
-            );
-            return Err(DataError::Empty { path: path.to_owned(), found });
-        }
-        Ok(Parts {
-            train: Subset { samples: train, origin: train_origin },
-            val: Subset { samples: val, origin: val_origin },
-            test: Subset { samples: test, origin: test_origin },
-            found,
-        })
     }
 }
 

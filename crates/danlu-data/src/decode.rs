@@ -15,6 +15,8 @@
 
 #[cfg(test)]
 mod golden_tests;
+#[cfg(feature = "turbo")]
+mod turbo;
 
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,7 +29,11 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
+use crate::resize::Window;
 use crate::{DataConfig, DataError, jpeg_marks};
+
+/// The decoder of JPEG files, whose pixels may differ by a level or two from another's.
+pub const JPEG_DECODER: &str = if cfg!(feature = "turbo") { "libjpeg-turbo" } else { "zune" };
 
 /// A decoded image: u8, `[height, width, channels]`, rows from the top.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +46,28 @@ pub struct Pixels {
     pub width: usize,
     /// 1 (grey) or 3 (RGB).
     pub channels: usize,
+}
+
+/// A decoded image whose pixels lie elsewhere (in the cache).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View<'a> {
+    pub(crate) data: &'a [u8],
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    pub(crate) channels: usize,
+}
+
+impl<'a> From<&'a Pixels> for View<'a> {
+    fn from(image: &'a Pixels) -> Self {
+        View { data: &image.data, height: image.height, width: image.width, channels: image.channels }
+    }
+}
+
+impl View<'_> {
+    pub(crate) fn to_pixels(self) -> Pixels {
+        let View { data, height, width, channels } = self;
+        Pixels { data: data.to_vec(), height, width, channels }
+    }
 }
 
 impl Pixels {
@@ -60,6 +88,7 @@ impl Pixels {
 }
 
 /// Pillow's `convert("L")`: ITU-R 601-2 luma in 16-bit fixed point.
+#[inline(always)]
 pub(crate) fn luma(r: u8, g: u8, b: u8) -> u8 {
     ((19595 * u32::from(r) + 38470 * u32::from(g) + 7471 * u32::from(b) + 0x8000) >> 16) as u8
 }
@@ -164,6 +193,11 @@ fn decode_jpeg(bytes: &[u8], max_pixels: u64) -> Result<Pixels, String> {
     let space = if channels == 1 { ColorSpace::Luma } else { ColorSpace::RGB };
     decoder.set_options(decoder.options().jpeg_set_out_colorspace(space));
     let orientation = jpeg_orientation(&decoder);
+    #[cfg(feature = "turbo")]
+    if let Some((pixels, _)) = turbo::decode(bytes, None, 1) {
+        jpeg_marks::check(bytes)?;
+        return Ok(orient(pixels, orientation));
+    }
     let data = decoder.decode().map_err(|e| jpeg_reason(&e))?;
     let (height, width) = (usize::from(info.height), usize::from(info.width));
     if data.len() != height * width * channels {
@@ -171,6 +205,33 @@ fn decode_jpeg(bytes: &[u8], max_pixels: u64) -> Result<Pixels, String> {
     }
     jpeg_marks::check(bytes)?;
     Ok(orient(Pixels { data, height, width, channels }, orientation))
+}
+
+/// A random window of a JPEG, with as many pixels as `size` needs: the pixels and the window in them. `None` where all of the image must be decoded:
+/// no JPEG, turned by its EXIF orientation, or without the feature `turbo`.
+pub(crate) fn decode_window(
+    bytes: &[u8],
+    max_pixels: u64,
+    size: [usize; 2],
+    window: impl FnOnce([usize; 2]) -> Window,
+) -> Option<(Pixels, Window)> {
+    #[cfg(feature = "turbo")]
+    if guess(bytes) == Ok(ImageFormat::Jpeg) {
+        let mut decoder = jpeg(bytes);
+        decoder.decode_headers().ok()?;
+        let info = decoder.info()?;
+        check_pixels(u64::from(info.width), u64::from(info.height), max_pixels).ok()?;
+        if jpeg_orientation(&decoder) != Orientation::NoTransforms {
+            return None;
+        }
+        let window = window([info.height.into(), info.width.into()]);
+        let enough = |scale: &usize| window.height / scale >= size[0] && window.width / scale >= size[1];
+        let scale = [8, 4, 2].into_iter().find(enough).unwrap_or(1);
+        jpeg_marks::check(bytes).ok()?;
+        return turbo::decode(bytes, Some(window), scale);
+    }
+    let _ = (bytes, max_pixels, size, window);
+    None
 }
 
 fn decode_other(bytes: &[u8], format: ImageFormat, max_pixels: u64) -> Result<Pixels, String> {

@@ -143,6 +143,14 @@ pub enum DataError {
         #[source]
         source: std::io::Error,
     },
+    /// Nothing could be read for a long time.
+    #[error("nothing could be read from `{}` for {seconds} s", path.display())]
+    Stalled {
+        /// The data set.
+        path: PathBuf,
+        /// How long.
+        seconds: u64,
+    },
     /// A value of the configuration is out of its range.
     #[error("`{key}` is {value}; expected {expected}")]
     Config {
@@ -165,11 +173,22 @@ pub enum DataError {
     },
 }
 
+/// True for `.tar.gz` and its kin.
+fn is_packed_tar(path: &Path) -> bool {
+    let name = path.to_string_lossy().to_lowercase();
+    [".tar.gz", ".tgz", ".tar.xz", ".txz"].iter().any(|ending| name.ends_with(ending))
+}
+
 impl DataError {
     /// What a person can do about it, for the `hint:` line.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             DataError::NotFound { .. } => "check the spelling, or try `danlu train demo`".into(),
+            DataError::NotADataset { path } if is_packed_tar(path) => format!(
+                "a packed tar cannot be read at random; `{} {}` makes a .tar of it, which is read in place",
+                if path.to_string_lossy().ends_with("gz") { "gunzip -k" } else { "unxz -k" },
+                path.display()
+            ),
             DataError::NotADataset { .. } => {
                 "give the folder that holds one folder for each class, as `photos/` for `photos/cat/1.jpg`"
                     .into()
@@ -201,6 +220,9 @@ impl DataError {
             DataError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
                 "you have no permission to read it; see `ls -l`".into()
             }
+            DataError::Stalled { .. } => {
+                "is the drive still connected? a run goes on with `danlu resume`; `data.read_timeout` waits longer".into()
+            }
             DataError::Write { .. } => "is there space, and may you write there?".into(),
             DataError::BatchTooLarge { len, .. } => format!("use `batch_size` = {len} or less"),
             DataError::Io { .. } | DataError::Config { .. } => return None,
@@ -223,6 +245,7 @@ impl DataError {
             | DataError::Image { path, .. }
             | DataError::Format { path, .. }
             | DataError::Io { path, .. }
+            | DataError::Stalled { path, .. }
             | DataError::Write { path, .. } => Some(path),
             DataError::Config { .. } | DataError::BatchTooLarge { .. } => None,
         }

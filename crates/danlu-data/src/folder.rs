@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::DataError;
+use crate::{DataError, stall, store};
 
 /// How deep folders inside a class folder are followed; deeper ones are a loop of links or a mistake.
 const MAX_DEPTH: usize = 16;
@@ -31,6 +31,7 @@ pub(crate) fn entries(
 ) -> Result<(Vec<PathBuf>, Vec<PathBuf>), DataError> {
     let (mut folders, mut files) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(folder).map_err(|e| DataError::io(folder, e))? {
+        stall::step();
         let entry = entry.map_err(|e| DataError::io(folder, e))?;
         let name = entry.file_name();
         if is_hidden(&name.to_string_lossy()) {
@@ -101,7 +102,7 @@ pub(crate) fn classes(
     left_out.other_files += files.len() - direct;
     let mut classes = Vec::new();
     for path in folders {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = store::text(path.file_name().unwrap_or_default());
         let mut images = Vec::new();
         let mut stack = Vec::new();
         walk(&path, &mut stack, &mut images, left_out)?;

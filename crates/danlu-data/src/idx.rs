@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 
-use crate::DataError;
+use crate::{DataError, stall};
 
 /// The images and labels of one part.
 pub(crate) struct IdxPart {
@@ -56,11 +56,21 @@ impl IdxFiles {
     }
 }
 
+/// Opens a file by its name, on disk or in an archive.
+pub(crate) type Open<'a> = &'a dyn Fn(&Path) -> Result<Box<dyn Read>, DataError>;
+
 /// Reads a pair of files.
-pub(crate) fn read_pair(images: &Path, labels: &Path, max_pixels: u64) -> Result<IdxPart, DataError> {
-    let image_bytes = open(images)?;
-    let label_bytes = open(labels)?;
-    parse_pair(image_bytes, images, label_bytes, labels, max_pixels)
+pub(crate) fn read_pair(
+    images: &Path,
+    labels: &Path,
+    open: Open,
+    max_pixels: u64,
+) -> Result<IdxPart, DataError> {
+    let unpacked = |path: &Path| -> Result<Box<dyn Read>, DataError> {
+        let packed = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz"));
+        Ok(if packed { Box::new(GzDecoder::new(open(path)?)) } else { open(path)? })
+    };
+    parse_pair(unpacked(images)?, images, unpacked(labels)?, labels, max_pixels)
 }
 
 /// Parses a pair from any readers; the paths are for the errors.
@@ -104,11 +114,10 @@ pub(crate) fn parse_pair(
     Ok(IdxPart { pixels, labels, height, width, channels })
 }
 
-fn open(path: &Path) -> Result<Box<dyn Read>, DataError> {
-    let file =
-        std::io::BufReader::with_capacity(1 << 18, File::open(path).map_err(|e| DataError::io(path, e))?);
-    let packed = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz"));
-    Ok(if packed { Box::new(GzDecoder::new(file)) } else { Box::new(file) })
+/// A file on disk, which counts what is read.
+pub(crate) fn open_file(path: &Path) -> Result<Box<dyn Read>, DataError> {
+    let file = File::open(path).map_err(|e| DataError::io(path, e))?;
+    Ok(Box::new(std::io::BufReader::with_capacity(1 << 18, stall::Counted(file))))
 }
 
 fn bad(path: &Path, reason: String) -> DataError {

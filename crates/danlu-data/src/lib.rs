@@ -34,18 +34,25 @@
 //! - [`TestLedger`] counts how often a test set has been opened, across runs.
 
 mod archive;
+mod archive_listing;
+#[cfg(test)]
+mod archive_tests;
 mod audit;
 mod augment;
 mod batch;
+mod cache;
 mod cifar;
 mod config;
 mod dataset;
 mod decode;
 mod demo;
+mod epoch;
 mod error;
 mod folder;
 #[cfg(test)]
 mod format_tests;
+#[doc(hidden)]
+pub mod fuzz;
 mod group;
 mod idx;
 mod jpeg_marks;
@@ -53,16 +60,21 @@ mod ledger;
 mod list;
 mod listing;
 mod loader;
+#[cfg(test)]
+mod mutation_tests;
 mod packed;
 mod parallel;
+mod parts;
 mod resize;
+mod sampling;
 mod scan;
 mod split;
 mod split_file;
+mod stall;
 mod stats;
 mod store;
 
-pub use audit::{Audit, AuditOptions, Duplicates, Kind, Member, Oddity, Suggestion, audit};
+pub use audit::{Audit, AuditOptions, Duplicates, Kind, Likeness, Member, Oddity, Suggestion, audit};
 pub use augment::{
     AugMix, AugmentConfig, ColorJitter, CutMix, GaussianBlur, GaussianNoise, HorizontalFlip, MixPlan, MixUp,
     OrientationWarning, RandAugment, RandomAffine, RandomCrop, RandomErasing, RandomGrayscale,
@@ -70,12 +82,14 @@ pub use augment::{
     flip_keeps_class, turn_keeps_class,
 };
 pub use batch::Batch;
+pub use cache::CacheReport;
 pub use config::{Cache, DataConfig, Fit, Interpolation, Sampling, SplitBy};
 pub use dataset::{Broken, Dataset, Format, Origin, Part, Sizes, Subset};
-pub use decode::{Pixels, load_image, load_image_bytes};
+pub use decode::{JPEG_DECODER, Pixels, load_image, load_image_bytes};
+pub use epoch::Epoch;
 pub use error::DataError;
 pub use ledger::{LedgerEntry, TestLedger};
-pub use loader::{Epoch, Loader, LoaderConfig};
+pub use loader::{Loader, LoaderConfig};
 pub use resize::fit_image;
 pub use split_file::{write_rows, write_split};
 pub use stats::{ChannelStats, channel_stats};

@@ -26,6 +26,8 @@ pub(crate) struct Row {
     /// The value of the column `data.group`, and of `data.order_by`, where they are asked for.
     pub(crate) group: Option<String>,
     pub(crate) order: Option<String>,
+    /// The value of the column `data.weight_by`; 1 where none is asked for.
+    pub(crate) weight: f64,
 }
 
 /// True where the name is that of a list.
@@ -126,6 +128,7 @@ impl List<'_> {
                 part: self.part_of(get(columns.split), line)?,
                 group: get(columns.group),
                 order: get(columns.order),
+                weight: self.weight(get(columns.weight), line)?,
             });
         }
         Ok(rows)
@@ -149,12 +152,14 @@ impl List<'_> {
             (Some(path), Some(label)) => {
                 let group = own("data.group", &self.config.group)?;
                 let order = own("data.order_by", &self.config.order_by)?;
-                Ok((Columns { path, label, split: find(&SPLIT), group, order, count: names.len() }, true))
+                let weight = own("data.weight_by", &self.config.weight_by)?;
+                let split = find(&SPLIT);
+                Ok((Columns { path, label, split, group, order, weight, count: names.len() }, true))
             }
             _ if (2..=3).contains(&first.len()) && folder::is_image_name(Path::new(first[0].trim())) => {
                 let split = (first.len() == 3).then_some(2);
-                let columns = Columns { path: 0, label: 1, split, group: None, order: None, count: first.len() };
-                Ok((columns, false))
+                let (group, order, weight) = (None, None, None);
+                Ok((Columns { path: 0, label: 1, split, group, order, weight, count: first.len() }, false))
             }
             _ => Err(self.bad(format!(
                 "its first line is `{}`; expected columns named `path` and `label` (and `split`), or `path,label` of an image",
@@ -190,9 +195,21 @@ impl List<'_> {
                 part: self.part_of(text(&SPLIT), line)?,
                 group: own(&self.config.group),
                 order: own(&self.config.order_by),
+                weight: self.weight(own(&self.config.weight_by), line)?,
             });
         }
         Ok(rows)
+    }
+
+    fn weight(&self, text: Option<String>, line: u64) -> Result<f64, DataError> {
+        if self.config.weight_by.is_none() {
+            return Ok(1.0);
+        }
+        let text = text.unwrap_or_default();
+        match text.trim().parse::<f64>() {
+            Ok(weight) if weight.is_finite() && weight >= 0.0 => Ok(weight),
+            _ => Err(self.bad(format!("line {line}: the weight is `{text}`; expected a number, 0 or more"))),
+        }
     }
 
     fn part_of(&self, text: Option<String>, line: u64) -> Result<Option<Part>, DataError> {
@@ -211,6 +228,7 @@ struct Columns {
     split: Option<usize>,
     group: Option<usize>,
     order: Option<usize>,
+    weight: Option<usize>,
     count: usize,
 }
 

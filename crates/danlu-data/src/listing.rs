@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::archive::{self, Contents};
+use crate::archive_listing::from_archives;
 use crate::dataset::{Broken, Format, Part, Sizes};
 use crate::folder::{self, LeftOut, PartFolders};
 use crate::group::Pattern;
@@ -11,7 +11,7 @@ use crate::packed;
 use crate::scan::{self, Scanned};
 use crate::split_file::part_of;
 use crate::store::{self, Store};
-use crate::{DataConfig, DataError, split_file};
+use crate::{DataConfig, DataError, archive, idx, split_file};
 
 /// What a reader of a format hands over: every readable image with its class and given part.
 pub(crate) struct Listing {
@@ -31,20 +31,37 @@ pub(crate) struct Listing {
     pub(crate) groups: Vec<Option<String>>,
     /// What `data.order_by` orders by; empty: the names.
     pub(crate) orders: Vec<Option<String>>,
+    /// The weights of `data.weight_by`; empty where none are asked for.
+    pub(crate) weights: Vec<f64>,
+    /// `[height, width]` of each image; empty where all are of one size.
+    pub(crate) shapes: Vec<[u32; 2]>,
 }
 
 /// Images before they have been looked at.
-struct Candidates {
-    format: Format,
-    classes: Vec<String>,
-    labels: Vec<u32>,
-    parts: Vec<Option<Part>>,
-    groups: Vec<Option<String>>,
-    orders: Vec<Option<String>>,
-    store: Store,
-    found: Vec<String>,
+pub(crate) struct Candidates {
+    pub(crate) format: Format,
+    pub(crate) classes: Vec<String>,
+    pub(crate) labels: Vec<u32>,
+    pub(crate) parts: Vec<Option<Part>>,
+    pub(crate) groups: Vec<Option<String>>,
+    pub(crate) orders: Vec<Option<String>>,
+    pub(crate) weights: Vec<f64>,
+    pub(crate) store: Store,
+    pub(crate) found: Vec<String>,
     /// Found broken by the walk already.
-    broken: Vec<Broken>,
+    pub(crate) broken: Vec<Broken>,
+}
+
+impl Candidates {
+    /// Keeps the images that `keep` says.
+    pub(crate) fn retain(&mut self, keep: &[bool]) {
+        self.store.retain(keep);
+        store::retain(&mut self.labels, keep);
+        store::retain(&mut self.parts, keep);
+        store::retain(&mut self.groups, keep);
+        store::retain(&mut self.orders, keep);
+        store::retain(&mut self.weights, keep);
+    }
 }
 
 /// Lists a data set. `known` are the classes of a trained network, where it is to be evaluated.
@@ -62,7 +79,7 @@ pub(crate) fn find(path: &Path, config: &DataConfig, known: Option<&[String]>) -
     }
     let mut left_out = LeftOut::default();
     let (folders, files) = folder::entries(path, &mut left_out)?;
-    if let Some(listing) = packed::find(path, &files, config, known)? {
+    if let Some(listing) = packed::find(path, &files, &idx::open_file, config, known)? {
         return Ok(listing);
     }
     if folders.is_empty() && files.is_empty() {
@@ -95,7 +112,7 @@ fn trains(part: Option<Part>) -> bool {
 }
 
 /// The number of each label; classes that are not known are an error.
-fn numbers(
+pub(crate) fn numbers(
     path: &Path,
     labels: &[String],
     parts: &[Option<Part>],
@@ -116,7 +133,7 @@ fn numbers(
 }
 
 /// The classes of the training images, or what is wrong with them.
-fn training_classes(
+pub(crate) fn training_classes(
     path: &Path,
     labels: &[String],
     parts: &[Option<Part>],
@@ -150,6 +167,18 @@ fn from_rows(
     known: Option<&[String]>,
 ) -> Result<Listing, DataError> {
     let root = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new(".")) };
+    look(path, listed(path, root, lists, class_names(root)?, config, known)?, config, known)
+}
+
+/// The images of lists; `names` are those of numbered classes, where they are known.
+pub(crate) fn listed(
+    path: &Path,
+    root: &Path,
+    lists: Vec<(PathBuf, Vec<Row>)>,
+    class_names: Option<Vec<String>>,
+    config: &DataConfig,
+    known: Option<&[String]>,
+) -> Result<Candidates, DataError> {
     let names: Vec<String> = lists
         .iter()
         .map(|(file, _)| file.file_name().unwrap_or_default().to_string_lossy().into_owned())
@@ -174,7 +203,7 @@ fn from_rows(
     let mut labels: Vec<String> = rows.iter().map(|row| row.label.clone()).collect();
     let parts: Vec<Option<Part>> = rows.iter().map(|row| row.part).collect();
     let mut classes = training_classes(path, &labels, &parts, true, known)?;
-    if let Some(names) = class_names(root)? {
+    if let Some(names) = class_names {
         let name = |label: &mut String| {
             if let Some(name) = label.parse::<usize>().ok().and_then(|number| names.get(number)) {
                 label.clone_from(name);
@@ -187,7 +216,7 @@ fn from_rows(
         found.push("class names from `classes.txt`".into());
     }
     let column = config.group.as_ref().is_some_and(|group| !group.contains("{}"));
-    let candidates = Candidates {
+    Ok(Candidates {
         format: Format::List,
         labels: numbers(path, &labels, &parts, &classes)?,
         classes,
@@ -198,55 +227,30 @@ fn from_rows(
         } else {
             Vec::new()
         },
+        weights: if config.weight_by.is_some() {
+            rows.iter().map(|row| row.weight).collect()
+        } else {
+            Vec::new()
+        },
         store: Store::Files { root: root.to_owned(), paths: rows.into_iter().map(|row| row.path).collect() },
         found,
         broken: Vec::new(),
-    };
-    look(path, candidates, config, known)
+    })
+}
+
+/// The lines that are not empty.
+pub(crate) fn lines(text: &str) -> Vec<String> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
 /// The lines of `classes.txt`: the name of class 0, of class 1, and so on.
 fn class_names(root: &Path) -> Result<Option<Vec<String>>, DataError> {
     let path = root.join("classes.txt");
     match std::fs::read_to_string(&path) {
-        Ok(text) => {
-            Ok(Some(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()))
-        }
+        Ok(text) => Ok(Some(lines(&text))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(DataError::io(&path, error)),
     }
-}
-
-fn from_archives(
-    path: &Path,
-    archives: &[PathBuf],
-    config: &DataConfig,
-    known: Option<&[String]>,
-) -> Result<Listing, DataError> {
-    let Contents { archives, labels, parts, notes, numbered } = archive::open(archives)?;
-    if labels.is_empty() {
-        return Err(DataError::Empty {
-            path: path.to_owned(),
-            found: "an archive without images in folders".into(),
-        });
-    }
-    let classes = training_classes(path, &labels, &parts, numbered, known)?;
-    let files = archives.files.len();
-    let mut found =
-        vec![format!("{} images in {files} archive{}", labels.len(), if files == 1 { "" } else { "s" })];
-    found.extend(notes);
-    let candidates = Candidates {
-        format: Format::Archive,
-        labels: numbers(path, &labels, &parts, &classes)?,
-        classes,
-        parts,
-        groups: Vec::new(),
-        orders: Vec::new(),
-        store: Store::Archived(archives),
-        found,
-        broken: Vec::new(),
-    };
-    look(path, candidates, config, known)
 }
 
 fn from_folders(
@@ -332,6 +336,7 @@ fn from_folders(
         parts,
         groups: Vec::new(),
         orders: Vec::new(),
+        weights: Vec::new(),
         store: Store::Files { root: root.to_owned(), paths },
         found,
         broken,
@@ -340,34 +345,21 @@ fn from_folders(
 }
 
 /// A first look at every image: what cannot be read is left out.
-fn look(
+pub(crate) fn look(
     path: &Path,
-    candidates: Candidates,
+    mut candidates: Candidates,
     config: &DataConfig,
     known: Option<&[String]>,
 ) -> Result<Listing, DataError> {
-    let Candidates {
-        format,
-        classes,
-        mut labels,
-        mut parts,
-        mut groups,
-        mut orders,
-        mut store,
-        found,
-        broken,
-    } = candidates;
-    let total = labels.len();
-    let Scanned { infos, broken: unreadable } = match &store {
+    let total = candidates.labels.len() + candidates.broken.len();
+    let Scanned { infos, mut broken } = match &candidates.store {
         Store::Files { root, paths } => scan::files(root, paths, config),
-        _ => scan::encoded(&store, total, config),
+        store => scan::encoded(store, candidates.labels.len(), config),
     };
-    let mut all_broken = unreadable;
-    all_broken.extend(broken);
-    let broken = all_broken;
+    broken.append(&mut candidates.broken);
     if broken.len() as f64 > config.max_broken * total as f64 {
         let first = &broken[0];
-        let place = match &store {
+        let place = match &candidates.store {
             Store::Files { root, .. } => root.join(&first.path),
             _ => path.join(&first.path),
         };
@@ -381,11 +373,8 @@ fn look(
         });
     }
     let keep: Vec<bool> = infos.iter().map(Option::is_some).collect();
-    store.retain(&keep);
-    store::retain(&mut labels, &keep);
-    store::retain(&mut parts, &keep);
-    store::retain(&mut groups, &keep);
-    store::retain(&mut orders, &keep);
+    candidates.retain(&keep);
+    let Candidates { format, classes, labels, parts, groups, orders, weights, store, found, .. } = candidates;
     let infos: Vec<scan::FileInfo> = infos.into_iter().flatten().collect();
     if infos.is_empty() {
         let found = format!("{total} files, none of them readable");
@@ -400,6 +389,7 @@ fn look(
     }
     let gray = infos.iter().all(|info| info.gray);
     let digests = infos.iter().map(|info| info.digest).collect();
+    let shapes = infos.iter().map(|info| [info.height, info.width]).collect();
     Ok(Listing {
         format,
         classes,
@@ -414,6 +404,8 @@ fn look(
         left_out: Vec::new(),
         groups,
         orders,
+        weights,
+        shapes,
     })
 }
 

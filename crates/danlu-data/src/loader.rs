@@ -3,18 +3,18 @@
 //! Every batch is a pure function of (data set, configuration, seed, epoch, batch): neither the number of threads nor
 //! where an epoch was taken up again changes a pixel.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
-use danlu_rng::{Purpose, Stream};
-
-use crate::resize::fit_image;
+use crate::cache::{Kept, Plan};
+use crate::decode::View;
+use crate::epoch::Epoch;
+use crate::resize::{fit_image, resize_window, shrink, shrunk};
+use crate::sampling::{self, Draw};
 use crate::{
-    AugmentConfig, Batch, Cache, DataConfig, DataError, Dataset, Fit, Interpolation, Part, Pixels, Sampling,
-    TestViews,
+    AugmentConfig, Batch, Cache, CacheReport, DataConfig, DataError, Dataset, Fit, Interpolation, Part,
+    Pixels, Sampling, TestViews, stall,
 };
 
 /// How a [`Loader`] draws, augments and batches.
@@ -26,6 +26,8 @@ pub struct LoaderConfig {
     pub batch_size: usize,
     /// How an epoch is drawn.
     pub sampling: Sampling,
+    /// Draws of each image that an epoch draws, next to one another; see [`DataConfig::repeats`].
+    pub repeats: usize,
     /// Leave out the last batch where it is not full. Default false: an epoch is every training image once.
     pub drop_last: bool,
     /// Seed of order and augmentation.
@@ -38,16 +40,24 @@ pub struct LoaderConfig {
     pub crop_ratio: f64,
     /// Filter of the resize.
     pub interpolation: Interpolation,
+    /// See [`DataConfig::shrink`].
+    pub shrink: Option<usize>,
     /// The views that an evaluation averages over; the loader gives the image alone, whoever runs the network makes them.
     pub test_views: TestViews,
     /// Threads that make batches. 0: one where the images are in memory, else as many as there are cores.
     pub workers: usize,
     /// Batches made ahead. Default 4.
     pub prefetch: usize,
-    /// Whether decoded images are kept between epochs.
+    /// Where decoded images are kept between epochs.
     pub cache: Cache,
-    /// Most bytes that they may take.
+    /// Most bytes that they may take in memory.
     pub cache_bytes: u64,
+    /// Most bytes that all cache files together may take.
+    pub cache_disk_bytes: u64,
+    /// The folder of the cache files; `None`: `$DANLU_HOME/cache`, else the user's cache folder.
+    pub cache_folder: Option<PathBuf>,
+    /// Seconds without any image read after which waiting for a batch is an error.
+    pub read_timeout: u64,
 }
 
 impl LoaderConfig {
@@ -63,17 +73,22 @@ impl LoaderConfig {
             size,
             batch_size,
             sampling: data.sampling,
+            repeats: data.repeats,
             drop_last: data.drop_last,
             seed,
             augment: Some(augment.clone()),
             fit: data.fit,
             crop_ratio: data.crop_ratio,
             interpolation: data.interpolation,
+            shrink: data.shrink,
             test_views: data.test_views,
             workers: 0,
             prefetch: 4,
             cache: data.cache,
             cache_bytes: data.cache_bytes,
+            cache_disk_bytes: data.cache_disk_bytes,
+            cache_folder: data.cache_folder.as_ref().map(PathBuf::from),
+            read_timeout: data.read_timeout,
         }
     }
 
@@ -81,6 +96,7 @@ impl LoaderConfig {
     pub fn evaluate(data: &DataConfig, size: [usize; 2], batch_size: usize) -> Self {
         LoaderConfig {
             sampling: Sampling::Sequential,
+            repeats: 1,
             drop_last: false,
             augment: None,
             ..LoaderConfig::train(data, &AugmentConfig::default(), size, batch_size, 0)
@@ -95,23 +111,24 @@ pub struct Loader {
 }
 
 #[derive(Debug)]
-struct Inner {
-    data: Arc<Dataset>,
+pub(crate) struct Inner {
+    pub(crate) data: Arc<Dataset>,
     samples: Vec<u32>,
-    config: LoaderConfig,
-    /// The images at input size before augmentation, filled as they are first needed; empty where nothing is kept.
-    kept: Vec<OnceLock<Box<[u8]>>>,
+    pub(crate) config: LoaderConfig,
+    /// The images as they are before augmentation, filled as they are first needed.
+    kept: Kept,
+    /// Random windows may be decoded alone (feature `turbo`).
+    windows: bool,
+    report: CacheReport,
 }
-
-/// One draw of an epoch: the place of the sample in the part, and how often it has been drawn before in this epoch.
-type Draw = (u32, u32);
 
 impl Loader {
     /// A loader of one part.
     ///
     /// # Errors
     /// [`DataError::EmptyPart`]; [`DataError::BatchTooLarge`] for the training set; [`DataError::Config`] for a size or
-    /// batch size of 0, for augmentation values out of range, and where `cache = "ram"` and the images do not fit.
+    /// batch size of 0, for augmentation values out of range, and where `cache` is `ram` or `disk` and the images do not fit;
+    /// [`DataError::Io`] and [`DataError::Write`] where it is `disk` and the folder cannot be used.
     pub fn new(data: Arc<Dataset>, part: Part, config: LoaderConfig) -> Result<Self, DataError> {
         let samples = data.part(part).samples.clone();
         if samples.is_empty() {
@@ -133,20 +150,25 @@ impl Loader {
         if let Some(augment) = &config.augment {
             augment.validate_for(config.size)?;
         }
-        let bytes = (config.size[0] * config.size[1] * data.channels * samples.len()) as u64;
-        let fits = bytes <= config.cache_bytes;
-        if config.cache == Cache::Ram && !fits {
-            let expected =
-                format!("at least {bytes} (bytes of the decoded images), or `data.cache` = `auto`");
-            return Err(DataError::config("data.cache_bytes", config.cache_bytes, expected));
+        let (kept, windows, report) = keep(&data, &samples, &config)?;
+        Ok(Loader { inner: Arc::new(Inner { data, samples, config, kept, windows, report }) })
+    }
+
+    /// Where decoded images are kept, and how many are there now.
+    pub fn cache(&self) -> CacheReport {
+        let mut report = self.inner.report.clone();
+        match &self.inner.kept {
+            Kept::Nothing => {}
+            Kept::Ram(slots) => report.filled = slots.iter().filter(|slot| slot.get().is_some()).count(),
+            Kept::Disk(file) => {
+                (report.filled, report.damaged) = (file.filled(), file.damaged());
+                if file.failed() {
+                    report.problem =
+                        Some(format!("cannot write `{}`: is the disk full?", file.path().display()));
+                }
+            }
         }
-        // Images in memory already at input size need no second copy.
-        let ready = data.is_packed() && data.packed_size() == Some(config.size) && config.crop_ratio >= 1.0;
-        // Random windows need the whole image every time.
-        let whole = config.augment.as_ref().is_some_and(AugmentConfig::needs_whole);
-        let keep = config.cache != Cache::Off && fits && !ready && !whole;
-        let kept = if keep { (0..samples.len()).map(|_| OnceLock::new()).collect() } else { Vec::new() };
-        Ok(Loader { inner: Arc::new(Inner { data, samples, config, kept }) })
+        report
     }
 
     /// Images of an epoch.
@@ -189,48 +211,78 @@ impl Loader {
     }
 }
 
+/// Opens the place where the images are kept; true where random windows may be decoded alone.
+fn keep(
+    data: &Dataset,
+    samples: &[u32],
+    config: &LoaderConfig,
+) -> Result<(Kept, bool, CacheReport), DataError> {
+    let whole = config.augment.as_ref().is_some_and(AugmentConfig::needs_whole);
+    // Images in memory already need no second copy.
+    let ready =
+        data.is_packed() && (whole || data.packed_size() == Some(config.size) && config.crop_ratio >= 1.0);
+    let bytes = |sample: u32| -> u64 {
+        let [height, width] = match whole {
+            true => shrunk(data.shape(sample), config.shrink),
+            false => config.size,
+        };
+        height as u64 * width as u64 * data.channels as u64
+    };
+    let part: Vec<u64> = samples.iter().map(|&sample| bytes(sample)).collect();
+    let cache = match config.cache {
+        _ if ready => Cache::Off,
+        // Resizing what is in memory costs less than reading a file.
+        Cache::Auto if data.is_packed() && part.iter().sum::<u64>() <= config.cache_bytes => Cache::Ram,
+        Cache::Auto if data.is_packed() => Cache::Off,
+        other => other,
+    };
+    let how = if whole {
+        format!("whole, shrunk to {:?}", config.shrink)
+    } else {
+        format!("{:?} {:?} {} {:?}", config.size, config.fit, config.crop_ratio, config.interpolation)
+    };
+    let plan = Plan {
+        cache,
+        ram_bytes: config.cache_bytes,
+        disk_bytes: config.cache_disk_bytes,
+        folder: config.cache_folder.as_deref(),
+        key: data.cache_key(&how),
+        part,
+        all: match cache {
+            Cache::Auto | Cache::Disk => (0..data.len() as u32).map(bytes).collect(),
+            Cache::Off | Cache::Ram => Vec::new(),
+        },
+    };
+    // A function of the configuration alone, and not of the room that a disk happens to have: both ways give a batch other pixels.
+    let room = match cache {
+        Cache::Off => false,
+        Cache::Ram | Cache::Disk => true,
+        Cache::Auto => {
+            plan.part.iter().sum::<u64>() <= config.cache_bytes
+                || plan.all.iter().sum::<u64>() <= config.cache_disk_bytes
+        }
+    };
+    let windows = cfg!(feature = "turbo") && whole && !room && config.shrink.is_none();
+    let (kept, report) = plan.open()?;
+    Ok((kept, windows, report))
+}
+
 impl Inner {
     /// The draws of an epoch, a pure function of (seed, epoch).
-    fn order(&self, epoch: u64) -> Vec<Draw> {
-        let n = self.samples.len() as u32;
-        let mut stream = Stream::new(self.config.seed, Purpose::Shuffle, epoch, 0);
-        match self.config.sampling {
-            Sampling::Sequential => (0..n).map(|i| (i, 0)).collect(),
-            Sampling::Shuffle => {
-                let mut order: Vec<Draw> = (0..n).map(|i| (i, 0)).collect();
-                stream.shuffle(&mut order);
-                order
-            }
-            sampling @ (Sampling::ClassBalanced | Sampling::SquareRoot) => {
-                let mut by_class: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-                for (place, &sample) in self.samples.iter().enumerate() {
-                    by_class.entry(self.data.label(sample)).or_default().push(place as u32);
-                }
-                let classes: Vec<Vec<u32>> = by_class.into_values().collect();
-                // Sums of the weights, in 2^-16 of an image, so that a draw is one whole number.
-                let weight = |class: &Vec<u32>| match sampling {
-                    Sampling::SquareRoot => ((class.len() as f64).sqrt() * 65536.0).round() as u64,
-                    _ => 1,
-                };
-                let mut sums: Vec<u64> = classes.iter().map(weight).collect();
-                (1..sums.len()).for_each(|i| sums[i] += sums[i - 1]);
-                let total = sums.last().copied().unwrap_or(1);
-                let mut drawn = vec![0u32; n as usize];
-                (0..n)
-                    .map(|_| {
-                        let at = stream.below(total);
-                        let class = &classes[sums.partition_point(|&sum| sum <= at)];
-                        let place = class[stream.below(class.len() as u64) as usize];
-                        let before = drawn[place as usize];
-                        drawn[place as usize] += 1;
-                        (place, before)
-                    })
-                    .collect()
-            }
-        }
+    pub(crate) fn order(&self, epoch: u64) -> Vec<Draw> {
+        let config = &self.config;
+        sampling::order(
+            config.sampling,
+            config.repeats,
+            self.samples.len() as u32,
+            |place| self.data.label(self.samples[place as usize]),
+            |place| self.data.weight(self.samples[place as usize]),
+            config.seed,
+            epoch,
+        )
     }
 
-    fn batch(&self, order: &[Draw], epoch: u64, index: usize) -> Result<Batch, DataError> {
+    pub(crate) fn batch(&self, order: &[Draw], epoch: u64, index: usize) -> Result<Batch, DataError> {
         let start = (index * self.config.batch_size).min(order.len());
         let draws = &order[start..(start + self.config.batch_size).min(order.len())];
         let [h, w] = self.config.size;
@@ -240,6 +292,7 @@ impl Inner {
         for &(place, repeat) in draws {
             let sample = self.samples[place as usize];
             let key = u64::from(sample) | u64::from(repeat) << 32;
+            stall::step();
             let mut image = match self.input(place as usize, sample, epoch, key) {
                 Ok(image) => image,
                 Err(error) => {
@@ -274,144 +327,72 @@ impl Inner {
         let config = &self.config;
         match &config.augment {
             Some(augment) if augment.needs_whole() => {
-                let image = self.data.decode(sample)?;
-                let cut = augment.window(&image, config.size, config.interpolation, config.seed, epoch, key);
-                Ok(cut.unwrap_or(image))
+                let shape = shrunk(self.data.shape(sample), config.shrink);
+                let make = || Ok(shrink(self.data.decode(sample)?, config.shrink, config.interpolation));
+                let cut = |image: View| {
+                    augment.cut(image, config.size, config.interpolation, config.seed, epoch, key)
+                };
+                // Where images are kept, the first epoch must see what later ones see.
+                if self.windows {
+                    let window = |shape| augment.window(shape, config.seed, epoch, key);
+                    if let Some((image, window)) = self.data.decode_window(sample, config.size, window) {
+                        return Ok(resize_window(&image, window, config.size, config.interpolation));
+                    }
+                }
+                self.kept(place, sample, shape, make, cut)
             }
-            _ => self.fitted(place, sample),
+            _ => {
+                let make = || {
+                    let image = self.data.decode(sample)?;
+                    Ok(fit_image(&image, config.size, config.fit, config.crop_ratio, config.interpolation))
+                };
+                self.kept(place, sample, config.size, make, View::to_pixels)
+            }
         }
     }
 
-    /// The image at input size before augmentation.
-    fn fitted(&self, place: usize, sample: u32) -> Result<Pixels, DataError> {
-        let [height, width] = self.config.size;
-        let channels = self.data.channels;
-        let slot = self.kept.get(place);
-        if let Some(data) = slot.and_then(OnceLock::get) {
-            return Ok(Pixels { data: data.to_vec(), height, width, channels });
+    /// Uses the kept image, of `shape`; makes and keeps it where it is not there yet.
+    fn kept(
+        &self,
+        place: usize,
+        sample: u32,
+        [height, width]: [usize; 2],
+        make: impl FnOnce() -> Result<Pixels, DataError>,
+        then: impl FnOnce(View) -> Pixels,
+    ) -> Result<Pixels, DataError> {
+        match &self.kept {
+            Kept::Nothing => Ok(then((&make()?).into())),
+            Kept::Ram(slots) => {
+                if let Some(image) = slots[place].get() {
+                    return Ok(then(image.into()));
+                }
+                let image = make()?;
+                let out = then((&image).into());
+                let _ = slots[place].set(image); // another thread was first, with the same pixels
+                Ok(out)
+            }
+            Kept::Disk(file) => {
+                let channels = self.data.channels;
+                if let Some(data) = file.get(sample as usize)
+                    && data.len() == height * width * channels
+                {
+                    return Ok(then(View { data, height, width, channels }));
+                }
+                let image = make()?;
+                // A file that has changed since the data set was opened has another shape.
+                if [image.height, image.width] == [height, width] {
+                    file.put(sample as usize, &image.data);
+                }
+                Ok(then((&image).into()))
+            }
         }
-        let image = self.data.decode(sample)?;
-        let config = &self.config;
-        let image = fit_image(&image, config.size, config.fit, config.crop_ratio, config.interpolation);
-        if let Some(slot) = slot {
-            slot.get_or_init(|| image.data.clone().into_boxed_slice());
-        }
-        Ok(image)
     }
 
-    fn workers(&self) -> usize {
+    pub(crate) fn workers(&self) -> usize {
         match self.config.workers {
             0 if self.data.is_packed() => 1,
             0 => thread::available_parallelism().map_or(1, |n| n.get()),
             n => n,
-        }
-    }
-}
-
-/// The batches of one epoch, in order. Dropping it stops its threads.
-#[derive(Debug)]
-pub struct Epoch {
-    next: usize,
-    end: usize,
-    asked: usize,
-    tickets: Option<Sender<usize>>,
-    made: Receiver<(usize, Result<Batch, DataError>)>,
-    early: BTreeMap<usize, Result<Batch, DataError>>,
-    threads: Vec<JoinHandle<()>>,
-    waited: Duration,
-    path: std::path::PathBuf,
-}
-
-impl Epoch {
-    fn start(inner: Arc<Inner>, epoch: u64, first: usize, end: usize) -> Self {
-        let (tickets, queue) = unbounded::<usize>();
-        let (finished, made) = unbounded();
-        let path = inner.data.path.clone();
-        let ahead = inner.config.prefetch.max(1);
-        let mut iterator = Epoch {
-            next: first,
-            end,
-            asked: first,
-            tickets: Some(tickets),
-            made,
-            early: BTreeMap::new(),
-            threads: Vec::new(),
-            waited: Duration::ZERO,
-            path,
-        };
-        if first >= end {
-            return iterator;
-        }
-        let order = Arc::new(inner.order(epoch));
-        for number in 0..inner.workers().min(end - first) {
-            let (inner, order, queue, finished) =
-                (inner.clone(), order.clone(), queue.clone(), finished.clone());
-            let work = move || {
-                for index in queue {
-                    if finished.send((index, inner.batch(&order, epoch, index))).is_err() {
-                        return;
-                    }
-                }
-            };
-            // Without a thread (a limit of the system) the batches come from the others, or as an error below.
-            if let Ok(thread) = thread::Builder::new().name(format!("loader-{number}")).spawn(work) {
-                iterator.threads.push(thread);
-            }
-        }
-        for _ in 0..ahead {
-            iterator.ask();
-        }
-        iterator
-    }
-
-    fn ask(&mut self) {
-        if self.asked < self.end
-            && let Some(tickets) = &self.tickets
-        {
-            let _ = tickets.send(self.asked); // fails only where every thread has ended; `next` reports that
-            self.asked += 1;
-        }
-    }
-
-    /// How long the iterator has waited for data so far; the trainer's idle time.
-    pub fn waited(&self) -> Duration {
-        self.waited
-    }
-}
-
-impl Iterator for Epoch {
-    type Item = Result<Batch, DataError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.next >= self.end {
-            return None;
-        }
-        let start = Instant::now();
-        let batch = loop {
-            if let Some(batch) = self.early.remove(&self.next) {
-                break batch;
-            }
-            match self.made.recv() {
-                Ok((index, batch)) => self.early.insert(index, batch),
-                Err(_) => {
-                    self.end = self.next;
-                    let source = std::io::Error::other("the loader's threads have ended");
-                    return Some(Err(DataError::Io { path: self.path.clone(), source }));
-                }
-            };
-        };
-        self.waited += start.elapsed();
-        self.next += 1;
-        self.ask();
-        Some(batch)
-    }
-}
-
-impl Drop for Epoch {
-    fn drop(&mut self) {
-        self.tickets = None;
-        for thread in self.threads.drain(..) {
-            let _ = thread.join(); // a panic of the thread has been reported as an error already
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cifar::{Cifar, CifarFiles};
 use crate::dataset::{Format, Part, Sizes};
-use crate::idx::{IdxFiles, IdxPart, read_pair};
+use crate::idx::{IdxFiles, IdxPart, Open, read_pair};
 use crate::listing::{Listing, unknown_class};
 use crate::store::Store;
 use crate::{DataConfig, DataError, demo, scan};
@@ -13,14 +13,15 @@ use crate::{DataConfig, DataError, demo, scan};
 pub(crate) fn find(
     path: &Path,
     files: &[PathBuf],
+    open: Open,
     config: &DataConfig,
     known: Option<&[String]>,
 ) -> Result<Option<Listing>, DataError> {
     if let Some(idx) = IdxFiles::find(files.iter().cloned()) {
-        return list_idx(path, idx, config, known).map(Some);
+        return list_idx(path, idx, open, config, known).map(Some);
     }
     if let Some(cifar) = CifarFiles::find(files.iter().cloned()) {
-        let Cifar { train, test, names } = cifar.read()?;
+        let Cifar { train, test, names } = cifar.read(open)?;
         let name = |label: u8| {
             let named = names.as_ref().and_then(|names| names.get(usize::from(label)));
             named.cloned().unwrap_or_else(|| label.to_string())
@@ -35,11 +36,12 @@ pub(crate) fn find(
 fn list_idx(
     path: &Path,
     idx: IdxFiles,
+    open: Open,
     config: &DataConfig,
     known: Option<&[String]>,
 ) -> Result<Listing, DataError> {
     let read = |pair: [Option<PathBuf>; 2], part: &str| match pair {
-        [Some(images), Some(labels)] => read_pair(&images, &labels, config.max_pixels).map(Some),
+        [Some(images), Some(labels)] => read_pair(&images, &labels, open, config.max_pixels).map(Some),
         [None, None] => Ok(None),
         [images, labels] => {
             let there = images.or(labels).unwrap_or_default();
@@ -51,7 +53,7 @@ fn list_idx(
     };
     let train = read(idx.train, "training")?;
     let test = read(idx.test, "test")?;
-    let folder = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase().replace('_', "-");
+    let folder = path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase().replace('_', "-");
     let fashion = folder.contains("fashion-mnist") || folder.contains("fashionmnist");
     let mut listing = packed(Format::Idx, path, train, test, |label| label_name(label, fashion), known)?;
     describe(&mut listing, "IDX files");
@@ -146,5 +148,7 @@ fn packed(
         left_out: Vec::new(),
         groups: Vec::new(),
         orders: Vec::new(),
+        weights: Vec::new(),
+        shapes: Vec::new(),
     })
 }

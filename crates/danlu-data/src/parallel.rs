@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use crate::stall;
+
 /// `work(i)` for each `i` below `count`, in any order, `chunk` of them at a time; the results in order. `None` where a worker
 /// failed (a panic of a decoder is caught further down, so that this is a bug and costs its chunk only).
 pub(crate) fn each<T: Send>(count: usize, chunk: usize, work: impl Fn(usize) -> T + Sync) -> Vec<Option<T>> {
@@ -14,7 +16,10 @@ pub(crate) fn each<T: Send>(count: usize, chunk: usize, work: impl Fn(usize) -> 
             if start >= count {
                 return;
             }
-            results.extend((start..(start + chunk).min(count)).map(|i| (i, work(i))));
+            results.extend((start..(start + chunk).min(count)).map(|i| {
+                stall::step();
+                (i, work(i))
+            }));
         }
     };
     let mut results = Vec::new();

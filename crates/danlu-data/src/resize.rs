@@ -3,6 +3,7 @@
 use fast_image_resize as fir;
 use fir::images::{CroppedImage, Image, ImageRef};
 
+use crate::decode::View;
 use crate::{Fit, Interpolation, Pixels};
 
 thread_local! {
@@ -20,7 +21,8 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    pub(crate) fn whole(image: &Pixels) -> Self {
+    pub(crate) fn whole<'a>(image: impl Into<View<'a>>) -> Self {
+        let image = image.into();
         Window { top: 0, left: 0, height: image.height, width: image.width }
     }
 }
@@ -70,15 +72,37 @@ pub fn fit_image(
     }
 }
 
+/// The `[height, width]` to which an image is shrunk once: its shorter side at most `most` pixels (torchvision's `Resize`).
+pub(crate) fn shrunk([height, width]: [usize; 2], most: Option<usize>) -> [usize; 2] {
+    let (short, long) = (height.min(width), height.max(width));
+    match most {
+        Some(most) if short > most => {
+            let long = (most as u64 * long as u64 / short as u64) as usize;
+            if height <= width { [most, long] } else { [long, most] }
+        }
+        _ => [height, width],
+    }
+}
+
+/// Shrinks an image as [`shrunk`] says.
+pub(crate) fn shrink(image: Pixels, most: Option<usize>, filter: Interpolation) -> Pixels {
+    let size = shrunk([image.height, image.width], most);
+    if size == [image.height, image.width] {
+        return image;
+    }
+    resize_window(&image, Window::whole(&image), size, filter)
+}
+
 /// Python's `round`, which torchvision's `CenterCrop` uses.
 fn round_half_even(value: f64) -> usize {
     value.round_ties_even() as usize
 }
 
 /// Cuts a window out; it must lie inside the image.
-pub(crate) fn crop(image: &Pixels, window: Window) -> Pixels {
+pub(crate) fn crop<'a>(image: impl Into<View<'a>>, window: Window) -> Pixels {
+    let image = image.into();
     if window == Window::whole(image) {
-        return image.clone();
+        return image.to_pixels();
     }
     let c = image.channels;
     let mut data = Vec::with_capacity(window.height * window.width * c);
@@ -91,12 +115,13 @@ pub(crate) fn crop(image: &Pixels, window: Window) -> Pixels {
 
 /// Resizes a window of the image to `[height, width]`; pixels outside of the window have no influence, as in
 /// torchvision's `resized_crop`.
-pub(crate) fn resize_window(
-    image: &Pixels,
+pub(crate) fn resize_window<'a>(
+    image: impl Into<View<'a>>,
     window: Window,
     size: [usize; 2],
     filter: Interpolation,
 ) -> Pixels {
+    let image = image.into();
     let [height, width] = size;
     if [window.height, window.width] == size {
         return crop(image, window);
@@ -121,7 +146,7 @@ pub(crate) fn resize_window(
     let options = fir::ResizeOptions::new().resize_alg(algorithm).use_alpha(false);
     let mut out = Image::new(width as u32, height as u32, pixel);
     let done = (|| {
-        let source = ImageRef::new(image.width as u32, image.height as u32, &image.data, pixel).ok()?;
+        let source = ImageRef::new(image.width as u32, image.height as u32, image.data, pixel).ok()?;
         // `CroppedImage` and not the option's crop box: the box lets the filter reach beyond its edges.
         let view = CroppedImage::new(
             &source,

@@ -12,9 +12,14 @@ use crate::{DataError, Dataset, Part};
 
 /// The part of each image by its name.
 pub(crate) fn read(path: &Path) -> Result<HashMap<String, Part>, DataError> {
+    let bytes = std::fs::read(path).map_err(|e| DataError::io(path, e))?;
+    parse(path, &bytes)
+}
+
+/// [`read`] from memory.
+pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<HashMap<String, Part>, DataError> {
     let bad = |reason: String| DataError::Format { path: path.to_owned(), format: "split", reason };
-    let file = std::fs::read(path).map_err(|e| DataError::io(path, e))?;
-    let mut reader = csv::ReaderBuilder::new().comment(Some(b'#')).from_reader(&file[..]);
+    let mut reader = csv::ReaderBuilder::new().comment(Some(b'#')).from_reader(bytes);
     let headers = reader.headers().map_err(|e| bad(e.to_string()))?.clone();
     let column = |name: &str| {
         headers
@@ -71,7 +76,7 @@ pub fn write_split(path: &Path, data: &Dataset) -> Result<(), DataError> {
 /// [`DataError::Write`]; the file is then as it was before.
 pub fn write_rows(path: &Path, rows: impl Iterator<Item = (String, String, Part)>) -> Result<(), DataError> {
     let failed = |source| DataError::Write { path: path.to_owned(), source };
-    let mut writer = csv::Writer::from_writer(Vec::new());
+    let mut writer = csv::WriterBuilder::new().comment(Some(b'#')).from_writer(Vec::new());
     let write = || -> Result<(), csv::Error> {
         writer.write_record(["path", "label", "split"])?;
         for (name, label, part) in rows {

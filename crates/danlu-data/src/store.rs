@@ -1,5 +1,6 @@
 //! Where the pixels of a data set are.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::archive::Archives;
@@ -24,16 +25,15 @@ impl Store {
             Store::Packed { train, .. } => format!("test[{}]", sample as usize - train),
             Store::Files { paths, .. } => {
                 let path = &paths[sample as usize];
-                let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
-                if path.is_absolute() { path.to_string_lossy().into_owned() } else { parts.join("/") }
+                let parts: Vec<String> = path.iter().map(text).collect();
+                if path.is_absolute() { text(path.as_os_str()) } else { parts.join("/") }
             }
             Store::Archived(archives) => {
                 let entry = &archives.entries[sample as usize];
                 if archives.files.len() == 1 {
                     return entry.name.clone();
                 }
-                let shard = archives.files[entry.archive as usize].file_name().unwrap_or_default();
-                format!("{}/{}", shard.to_string_lossy(), entry.name)
+                format!("{}/{}", archives.files[entry.archive as usize].name, entry.name)
             }
         }
     }
@@ -45,7 +45,7 @@ impl Store {
             Store::Files { root, paths } => root.join(&paths[sample as usize]),
             Store::Archived(archives) => {
                 let entry = &archives.entries[sample as usize];
-                archives.files[entry.archive as usize].join(&entry.name)
+                archives.files[entry.archive as usize].file.join(&entry.name)
             }
         }
     }
@@ -72,6 +72,16 @@ impl Store {
             Store::Archived(archives) => retain(&mut archives.entries, keep),
         }
     }
+}
+
+/// A name as text. Bytes that are no UTF-8 (names of an old system) become `\xe9`, so that two names never become the same.
+pub(crate) fn text(name: &OsStr) -> String {
+    let mut out = String::new();
+    for chunk in name.as_encoded_bytes().utf8_chunks() {
+        out.push_str(chunk.valid());
+        chunk.invalid().iter().for_each(|byte| out.push_str(&format!("\\x{byte:02x}")));
+    }
+    out
 }
 
 /// Keeps the elements that `keep` says.

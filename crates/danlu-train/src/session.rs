@@ -54,7 +54,13 @@ pub(crate) struct Session {
 
 /// What the bits of a run depend on beside recipe and data.
 pub(crate) fn arithmetic() -> String {
-    format!("danlu {} {} f32", env!("CARGO_PKG_VERSION"), Isa::detect().map_or("portable", |isa| isa.name()))
+    // Another decoder gives pixels that differ by a level.
+    let decoder = match danlu_data::JPEG_DECODER {
+        "zune" => String::new(),
+        other => format!(" {other}"),
+    };
+    let isa = Isa::detect().map_or("portable", |isa| isa.name());
+    format!("danlu {} {isa} f32{decoder}", env!("CARGO_PKG_VERSION"))
 }
 
 impl Session {

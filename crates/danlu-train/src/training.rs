@@ -273,6 +273,9 @@ impl Session {
         }
         self.run.forget_stop()?;
         observer.started(&self.run, &self.recipe, self.position.iteration);
+        if let Some(line) = self.train.cache().line() {
+            observer.say(&line);
+        }
         let mut clock = Clock {
             train: Duration::ZERO,
             wait: Duration::ZERO,
@@ -282,13 +285,21 @@ impl Session {
             validation: Duration::ZERO,
         };
         let mut reason = "finished";
+        let mut damaged = 0;
         while self.position.epoch < self.epochs() {
             if self.stops_early() {
                 reason = "early_stop";
                 break;
             }
             match self.train_epoch(&mut clock, observer, stop) {
-                Ok(()) => self.finish_epoch(&mut clock, observer)?,
+                Ok(()) => {
+                    self.finish_epoch(&mut clock, observer)?;
+                    let cache = self.train.cache();
+                    if cache.damaged > damaged {
+                        damaged = cache.damaged;
+                        observer.warn(&format!("{damaged} images of the cache were damaged: decoded again"));
+                    }
+                }
                 Err(error @ TrainError::Diverged { .. }) => {
                     let message = match self.roll_back(error) {
                         Ok(message) => message,

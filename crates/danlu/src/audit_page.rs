@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use danlu_data::{Audit, DataError, Dataset, Duplicates, Fit, Interpolation, Oddity, fit_image};
+use danlu_data::{Audit, DataError, Dataset, Duplicates, Fit, Interpolation, Likeness, Oddity, fit_image};
 use danlu_view::Bitmap;
 
 /// Groups and images shown of each kind; a page of ten thousand thumbnails helps nobody.
@@ -29,6 +29,14 @@ pub fn page(audit: &Audit, data: &Dataset) -> String {
     for line in &audit.found {
         let _ = write!(out, "<li>{}</li>", escape(line));
     }
+    let [least, median, most] = audit.sizes.map(|[height, width]| format!("{width} x {height}"));
+    let _ = write!(out, "<li>sizes: {least} to {most}, the median {median}</li>");
+    let kinds: Vec<String> =
+        audit.kinds.iter().map(|kind| format!("{} {}", kind.images, escape(&kind.kind))).collect();
+    let _ = write!(out, "<li>stored as: {}</li>", kinds.join("; "));
+    if audit.oriented > 0 {
+        let _ = write!(out, "<li>{} with an EXIF orientation (it is applied)</li>", audit.oriented);
+    }
     out.push_str("</ul>");
     if !audit.suggestions.is_empty() {
         out.push_str("<h2>What to do</h2>");
@@ -48,9 +56,9 @@ pub fn page(audit: &Audit, data: &Dataset) -> String {
     out.push_str("</table>");
     groups(&mut out, data, "Identical images", &audit.exact);
     groups(&mut out, data, "Near-duplicates", &audit.near);
-    oddities(&mut out, "Files that cannot be read", &audit.broken);
-    oddities(&mut out, "Files whose name says another format", &audit.wrongly_named);
-    oddities(&mut out, "Images unlike the others", &audit.odd);
+    oddities(&mut out, data, "Files that cannot be read", &audit.broken);
+    oddities(&mut out, data, "Files whose name says another format", &audit.wrongly_named);
+    oddities(&mut out, data, "Images unlike the others", &audit.odd);
     out
 }
 
@@ -70,6 +78,14 @@ fn groups(out: &mut String, data: &Dataset, title: &str, list: &[Duplicates]) {
             ""
         };
         let _ = write!(out, "<div class=\"group{class}\">");
+        let likeness = match group.likeness {
+            Likeness::Turned => "mirrored or turned",
+            Likeness::Cropped => "one is a part of the other",
+            Likeness::Same | Likeness::Near => "",
+        };
+        if !likeness.is_empty() {
+            let _ = write!(out, "<p>{likeness}</p>");
+        }
         for member in group.images.iter().take(12) {
             let (image, label) = (escape(&member.image), escape(&member.class));
             let _ = write!(
@@ -81,21 +97,27 @@ fn groups(out: &mut String, data: &Dataset, title: &str, list: &[Duplicates]) {
         }
         out.push_str("</div>");
     }
-    if list.len() > SHOWN {
-        let _ =
-            write!(out, "<p>... {} more: <code>danlu audit --json</code> lists them</p>", list.len() - SHOWN);
-    }
+    more(out, list.len());
 }
 
-fn oddities(out: &mut String, title: &str, list: &[Oddity]) {
+fn oddities(out: &mut String, data: &Dataset, title: &str, list: &[Oddity]) {
     if list.is_empty() {
         return;
     }
-    let _ = write!(out, "<h2>{title}: {}</h2><ul>", list.len());
+    let _ = write!(out, "<h2>{title}: {}</h2>", list.len());
     for oddity in list.iter().take(SHOWN) {
-        let _ = write!(out, "<li><code>{}</code>: {}</li>", escape(&oddity.image), escape(&oddity.what));
+        let picture = oddity.sample.map_or(String::new(), |sample| thumbnail(data, sample));
+        let (image, what) = (escape(&oddity.image), escape(&oddity.what));
+        let _ = write!(out, "<div class=\"odd\">{picture}<span><code>{image}</code>: {what}</span></div>");
     }
-    out.push_str("</ul>");
+    more(out, list.len());
+}
+
+/// Says that the rest of a long list is not shown.
+fn more(out: &mut String, length: usize) {
+    if length > SHOWN {
+        let _ = write!(out, "<p>... {} more: <code>danlu audit --json</code> lists them</p>", length - SHOWN);
+    }
 }
 
 /// An `<img>`, or nothing where the image has vanished since.
@@ -119,5 +141,6 @@ body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding
 table{border-collapse:collapse}td,th{padding:.1rem .8rem;text-align:right}td:first-child,th:first-child{text-align:left}\
 .group{display:flex;flex-wrap:wrap;gap:.6rem;border-left:4px solid #ccc;padding:.4rem .8rem;margin:.6rem 0}\
 .leak{border-color:#d80}.conflict{border-color:#c22}figure{margin:0;width:7rem;overflow-wrap:anywhere;font-size:12px}\
+.group p{width:100%;margin:0}.odd{display:flex;align-items:center;gap:.8rem;margin:.3rem 0}\
 img{image-rendering:pixelated}code{background:#8882;padding:0 .2rem}\
 @media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}}</style>";

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
-use danlu::data::{Audit, AuditOptions, Duplicates, Oddity, audit, write_rows};
+use danlu::data::{Audit, AuditOptions, Duplicates, Likeness, Oddity, audit, write_rows};
 use danlu::train::TrainError;
 
 use crate::recipe_args::RecipeArgs;
@@ -136,7 +136,12 @@ fn groups(out: &mut impl Write, title: &str, list: &[Duplicates]) -> std::io::Re
             .collect();
         let rest = group.images.len().saturating_sub(4);
         let rest = if rest > 0 { format!(" and {rest} more") } else { String::new() };
-        writeln!(out, "  {}{rest}", members.join(" = "))?;
+        let likeness = match group.likeness {
+            Likeness::Turned => " [mirrored or turned]",
+            Likeness::Cropped => " [one is a part of the other]",
+            Likeness::Same | Likeness::Near => "",
+        };
+        writeln!(out, "  {}{rest}{likeness}", members.join(" = "))?;
     }
     more(out, list.len())
 }

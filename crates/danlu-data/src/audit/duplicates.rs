@@ -4,18 +4,19 @@
 //! quality, another file format or another size changes it by less than 1; two photographs are 20 to 80 apart. Sets whose images
 //! look alike (digits, clothes, microscopy) have strangers much closer than that, so the limit of each class is a third of the
 //! usual distance between an image and the fifth nearest of its class (measured on up to 48 of its images), and at most 3 levels.
-//! Flipped, turned or cropped copies are not found.
 //!
 //! Every pair within the limit is found: the difference of the means of two images is at most their distance, so
-//! that with the images sorted by brightness only a narrow band needs looking at.
+//! that with the images sorted by brightness only a narrow band needs looking at. Mirrored and turned copies have the same mean and
+//! the same four quarters in another order, and are compared in all eight positions where the quarters allow it.
 
 use std::collections::HashMap;
 
-use super::look::{FINE, Look};
+use super::look::{COARSE, FINE, Look};
+use super::{Likeness, crops};
 use crate::parallel;
 
 /// Images further apart than this are never near-duplicates.
-const MOST: f32 = 3.0;
+pub(super) const MOST: f32 = 3.0;
 /// Nearer ones are, however much a class looks alike: half a level is what rounding does.
 const LEAST: f32 = 0.5;
 /// A flat image is near every flat image: the limit is at most this share of the contrast.
@@ -30,10 +31,26 @@ const PARTNERS: usize = 64;
 /// Groups of images: of the same pixels, and of nearly the same, as indices into the looks. Members are ascending.
 pub(super) struct Found {
     pub(super) exact: Vec<Vec<u32>>,
-    /// With the largest distance between two images that put the group together.
-    pub(super) near: Vec<(Vec<u32>, f32)>,
+    pub(super) near: Vec<Near>,
     /// The limit of each class, in levels.
     pub(super) limits: Vec<f32>,
+}
+
+/// A group of near-duplicates.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Near {
+    /// Ascending.
+    pub(super) members: Vec<u32>,
+    /// The largest distance between two images that put the group together.
+    pub(super) distance: f32,
+    pub(super) likeness: Likeness,
+}
+
+/// Two near images.
+pub(super) struct Pair {
+    pub(super) images: [u32; 2],
+    pub(super) distance: f32,
+    pub(super) likeness: Likeness,
 }
 
 /// Looks for duplicates, and for near ones where `near` says so. `label(i)` is the class of look `i`, below `classes`.
@@ -51,12 +68,13 @@ pub(super) fn find(looks: &[Look], classes: usize, label: impl Fn(u32) -> u32 + 
     let mut distinct: Vec<u32> = by_hash.into_values().filter_map(|group| group.first().copied()).collect();
     distinct.sort_unstable();
     let limits = limits(looks, &distinct, classes, &label);
-    let pairs = pairs(looks, &distinct, &limits, &label);
+    let mut pairs = pairs(looks, &distinct, &limits, &label);
+    pairs.extend(crops::pairs(looks, &distinct, |i| limits[label(i) as usize]));
     let mut near = groups(&pairs, looks.len());
     // Whoever is near an image is near its copies.
     let copies: HashMap<u32, &Vec<u32>> =
         exact.iter().filter_map(|group| Some((*group.first()?, group))).collect();
-    for (members, _) in &mut near {
+    for Near { members, .. } in &mut near {
         let more: Vec<u32> =
             members.iter().filter_map(|i| copies.get(i)).flat_map(|group| &group[1..]).copied().collect();
         members.extend(more);
@@ -65,7 +83,7 @@ pub(super) fn find(looks: &[Look], classes: usize, label: impl Fn(u32) -> u32 + 
     Found { exact, near, limits }
 }
 
-fn distance(a: &Look, b: &Look) -> f32 {
+pub(super) fn distance(a: &Look, b: &Look) -> f32 {
     let sum: u32 = a.fine.iter().zip(&b.fine).map(|(a, b)| u32::from(a.abs_diff(*b))).sum();
     sum as f32 / (FINE * FINE) as f32
 }
@@ -107,18 +125,71 @@ fn limits(
     limits.into_iter().map(|limit| limit.unwrap_or(LEAST)).collect()
 }
 
-/// All pairs within the limit, with their distance.
+/// `FLIPS[t][k]`: which cell of a picture of `SIDE` x `SIDE` cells comes to cell `k` in position `t`; 0 leaves all in place.
+const fn positions<const SIDE: usize, const AREA: usize>() -> [[u16; AREA]; 8] {
+    let mut out = [[0; AREA]; 8];
+    let mut t = 0;
+    while t < 8 {
+        let mut k = 0;
+        while k < AREA {
+            let (mut y, mut x) = (k / SIDE, k % SIDE);
+            if t & 1 != 0 {
+                x = SIDE - 1 - x;
+            }
+            if t & 2 != 0 {
+                y = SIDE - 1 - y;
+            }
+            out[t][k] = if t & 4 != 0 { x * SIDE + y } else { y * SIDE + x } as u16;
+            k += 1;
+        }
+        t += 1;
+    }
+    out
+}
+
+static COARSE_POSITIONS: [[u16; COARSE * COARSE]; 8] = positions::<COARSE, { COARSE * COARSE }>();
+static FINE_POSITIONS: [[u16; FINE * FINE]; 8] = positions::<FINE, { FINE * FINE }>();
+
+/// The sums of the four quarters, sorted: the same for every position.
+fn quarters(coarse: &[u8; COARSE * COARSE]) -> [u16; 4] {
+    let mut sums = [0; 4];
+    for (k, &value) in coarse.iter().enumerate() {
+        let (y, x) = (k / COARSE, k % COARSE);
+        sums[y / (COARSE / 2) * 2 + x / (COARSE / 2)] += u16::from(value);
+    }
+    sums.sort_unstable();
+    sums
+}
+
+/// The distance of `a` and `b` mirrored or turned, where it is at most `limit`.
+fn turned_distance(a: &Look, b: &Look, limit: f32) -> Option<f32> {
+    let most = ((limit + 1.0) * (COARSE * COARSE) as f32) as u32;
+    let least = (1..8).filter_map(|t| {
+        let cells = a.coarse.iter().zip(&COARSE_POSITIONS[t]);
+        let rough: u32 = cells.map(|(v, &k)| u32::from(v.abs_diff(b.coarse[usize::from(k)]))).sum();
+        if rough > most {
+            return None;
+        }
+        let cells = a.fine.iter().zip(&FINE_POSITIONS[t]);
+        let sum: u32 = cells.map(|(v, &k)| u32::from(v.abs_diff(b.fine[usize::from(k)]))).sum();
+        Some(sum as f32 / (FINE * FINE) as f32)
+    });
+    least.min_by(f32::total_cmp).filter(|&distance| distance <= limit)
+}
+
+/// All pairs within the limit.
 fn pairs(
     looks: &[Look],
     distinct: &[u32],
     limits: &[f32],
     label: &(impl Fn(u32) -> u32 + Sync),
-) -> Vec<(u32, u32, f32)> {
+) -> Vec<Pair> {
     let total = |i: u32| -> u32 { looks[i as usize].coarse.iter().map(|&v| u32::from(v)).sum() };
     let mut sorted: Vec<(u32, u32)> = distinct.iter().map(|&i| (total(i), i)).collect();
     sorted.sort_unstable();
     // Side by side in memory: the band is walked for every image.
     let coarse: Vec<[u8; 64]> = sorted.iter().map(|&(_, i)| looks[i as usize].coarse).collect();
+    let quarters: Vec<[u16; 4]> = coarse.iter().map(quarters).collect();
     let limit = |i: u32| {
         let look = &looks[i as usize];
         limits[label(i) as usize].min(OF_CONTRAST * look.contrast)
@@ -136,12 +207,19 @@ fn pairs(
             }
             let rough: u32 =
                 coarse[at].iter().zip(&coarse[next]).map(|(a, b)| u32::from(a.abs_diff(*b))).sum();
-            if rough > most {
-                continue;
+            let (a, b, images) = (&looks[i as usize], &looks[j as usize], [i, j]);
+            if rough <= most {
+                let distance = distance(a, b);
+                if distance <= own.min(limit(j)) {
+                    near.push(Pair { images, distance, likeness: Likeness::Near });
+                    continue;
+                }
             }
-            let distance = distance(&looks[i as usize], &looks[j as usize]);
-            if distance <= own.min(limit(j)) {
-                near.push((i, j, distance));
+            let quarter = quarters[at].iter().zip(&quarters[next]);
+            if quarter.map(|(a, b)| u32::from(a.abs_diff(*b))).sum::<u32>() <= most
+                && let Some(distance) = turned_distance(a, b, own.min(limit(j)))
+            {
+                near.push(Pair { images, distance, likeness: Likeness::Turned });
             }
         }
         near
@@ -150,7 +228,7 @@ fn pairs(
 }
 
 /// Joins pairs that share an image.
-fn groups(pairs: &[(u32, u32, f32)], count: usize) -> Vec<(Vec<u32>, f32)> {
+fn groups(pairs: &[Pair], count: usize) -> Vec<Near> {
     let mut parent: Vec<u32> = (0..count as u32).collect();
     fn root(parent: &mut [u32], mut i: u32) -> u32 {
         while parent[i as usize] != i {
@@ -159,22 +237,23 @@ fn groups(pairs: &[(u32, u32, f32)], count: usize) -> Vec<(Vec<u32>, f32)> {
         }
         i
     }
-    for &(a, b, _) in pairs {
+    for &Pair { images: [a, b], .. } in pairs {
         let (a, b) = (root(&mut parent, a), root(&mut parent, b));
         parent[a.max(b) as usize] = a.min(b);
     }
-    let mut groups: HashMap<u32, (Vec<u32>, f32)> = HashMap::new();
-    for &(a, b, distance) in pairs {
-        let group = groups.entry(root(&mut parent, a)).or_default();
-        group.0.extend([a, b]);
-        group.1 = group.1.max(distance);
+    let mut groups: HashMap<u32, Near> = HashMap::new();
+    for pair in pairs {
+        let group = groups.entry(root(&mut parent, pair.images[0])).or_default();
+        group.members.extend(pair.images);
+        group.distance = group.distance.max(pair.distance);
+        group.likeness = group.likeness.max(pair.likeness);
     }
-    let mut groups: Vec<(Vec<u32>, f32)> = groups.into_values().collect();
-    for (members, _) in &mut groups {
+    let mut groups: Vec<Near> = groups.into_values().collect();
+    for Near { members, .. } in &mut groups {
         members.sort_unstable();
         members.dedup();
     }
-    groups.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    groups.sort_unstable_by(|a, b| a.members.cmp(&b.members));
     groups
 }
 
@@ -209,12 +288,49 @@ mod tests {
         let mut brighter = images[9].clone(); // 62
         brighter.data.iter_mut().for_each(|v| *v = v.saturating_add(1));
         images.push(brighter);
-        let looks: Vec<Look> = images.iter().map(look).collect();
+        let looks: Vec<Look> = images.iter().map(|image| look(image, false)).collect();
         let found = find(&looks, 1, |_| 0, true);
         assert_eq!(found.exact, [vec![7, 60]]);
-        let near: Vec<&[u32]> = found.near.iter().map(|(group, _)| &group[..]).collect();
+        let near: Vec<&[u32]> = found.near.iter().map(|group| &group.members[..]).collect();
         assert_eq!(near, [[8, 61], [9, 62]]);
-        assert!(found.near.iter().all(|(_, distance)| *distance <= found.limits[0]));
+        assert!(
+            found
+                .near
+                .iter()
+                .all(|group| group.distance <= found.limits[0] && group.likeness == Likeness::Near)
+        );
+    }
+
+    #[test]
+    fn mirrored_and_turned_copies_are_found_in_every_position_and_said_to_be_turned() {
+        let mut images: Vec<Pixels> = (0..60).map(|seed| picture(seed, 48)).collect();
+        let turned = |image: &Pixels, t: usize| {
+            let n = image.width;
+            let data = (0..n * n).map(|k| {
+                let (mut y, mut x) = (k / n, k % n);
+                if t & 1 != 0 {
+                    x = n - 1 - x;
+                }
+                if t & 2 != 0 {
+                    y = n - 1 - y;
+                }
+                image.data[if t & 4 != 0 { x * n + y } else { y * n + x }]
+            });
+            Pixels { data: data.collect(), ..*image }
+        };
+        for t in 1..8 {
+            images.push(turned(&images[t], t));
+        }
+        // Turned and larger: another file.
+        images.push(turned(&picture(20, 80), 5));
+        let looks: Vec<Look> = images.iter().map(|image| look(image, false)).collect();
+        let found = find(&looks, 1, |_| 0, true);
+        assert!(found.exact.is_empty());
+        let near: Vec<Vec<u32>> = found.near.iter().map(|group| group.members.clone()).collect();
+        let mut expected: Vec<Vec<u32>> = (1..8).map(|t| vec![t, 59 + t]).collect();
+        expected.push(vec![20, 67]);
+        assert_eq!(near, expected);
+        assert!(found.near.iter().all(|group| group.likeness == Likeness::Turned));
     }
 
     #[test]
@@ -230,14 +346,14 @@ mod tests {
                 image
             })
             .collect();
-        let mut looks: Vec<Look> = images.iter().map(look).collect();
+        let mut looks: Vec<Look> = images.iter().map(|image| look(image, false)).collect();
         assert!(find(&looks, 1, |_| 0, true).near.is_empty());
         // A copy with a level of noise stands out all the same.
         let mut copy = images[3].clone();
         copy.data.iter_mut().step_by(3).for_each(|v| *v = v.saturating_add(1));
-        looks.push(look(&copy));
+        looks.push(look(&copy, false));
         let near = find(&looks, 1, |_| 0, true).near;
-        assert_eq!(near.iter().map(|(group, _)| group.clone()).collect::<Vec<_>>(), [vec![3, 200]]);
+        assert_eq!(near.iter().map(|group| group.members.clone()).collect::<Vec<_>>(), [vec![3, 200]]);
     }
 
     #[test]
@@ -246,13 +362,14 @@ mod tests {
             .map(|seed| {
                 let mut image = picture(seed / 2, 20);
                 image.data.iter_mut().for_each(|v| *v = v.saturating_add((seed % 2 * (seed / 20)) as u8));
-                look(&image)
+                look(&image, false)
             })
             .collect();
         let distinct: Vec<u32> = (0..looks.len() as u32).collect();
         let mut fast: Vec<(u32, u32)> = pairs(&looks, &distinct, &[2.0], &|_| 0)
             .into_iter()
-            .map(|(a, b, _)| (a.min(b), a.max(b)))
+            .filter(|pair| pair.likeness == Likeness::Near)
+            .map(|Pair { images: [a, b], .. }| (a.min(b), a.max(b)))
             .collect();
         fast.sort_unstable();
         let mut slow = Vec::new();

@@ -7,6 +7,11 @@ pub(super) const FINE: usize = 16;
 /// Side of the smaller one that sorts out most pairs.
 pub(super) const COARSE: usize = 8;
 
+/// Side of the grey version that windows are cut out of, to find cropped copies.
+pub(super) const THUMB: usize = 40;
+/// Cropped copies are looked for among images whose shorter side is at least this long.
+const LEAST_SIDE: usize = 64;
+
 /// What is kept of a decoded image.
 #[derive(Clone, Debug)]
 pub(super) struct Look {
@@ -16,6 +21,8 @@ pub(super) struct Look {
     pub(super) fine: [u8; FINE * FINE],
     /// Grey, mean of each of 8 x 8 boxes.
     pub(super) coarse: [u8; COARSE * COARSE],
+    /// Grey, mean of each of 40 x 40 boxes; `None` where it is not asked for or the image is small.
+    pub(super) thumb: Option<Box<[u8; THUMB * THUMB]>>,
     /// Mean of the grey values, 0 to 255.
     pub(super) brightness: f32,
     /// Standard deviation of the grey values, in levels.
@@ -24,7 +31,7 @@ pub(super) struct Look {
     pub(super) width: usize,
 }
 
-pub(super) fn look(image: &Pixels) -> Look {
+pub(super) fn look(image: &Pixels, thumb: bool) -> Look {
     let mut hasher = blake3::Hasher::new();
     for side in [image.height, image.width, image.channels] {
         hasher.update(&(side as u64).to_le_bytes());
@@ -51,6 +58,8 @@ pub(super) fn look(image: &Pixels) -> Look {
         hash,
         coarse: boxes::<COARSE, { COARSE * COARSE }>(&small),
         fine,
+        thumb: (thumb && image.height.min(image.width) >= LEAST_SIDE)
+            .then(|| Box::new(boxes::<THUMB, { THUMB * THUMB }>(gray))),
         brightness: mean as f32,
         contrast: contrast as f32,
         height: image.height,

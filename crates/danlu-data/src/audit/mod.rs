@@ -1,16 +1,18 @@
 //! The audit of a data set: what is in it, and what is wrong with it. Every image is decoded; nothing is changed.
 
+mod crops;
 mod duplicates;
 mod look;
 mod suggest;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::decode::header;
-use crate::{DataConfig, DataError, Dataset, Format, Part, parallel};
+use crate::{DataConfig, DataError, Dataset, Format, Part, parallel, stall, store};
 use look::Look;
 pub use suggest::Suggestion;
 
@@ -60,6 +62,8 @@ pub struct Audit {
     pub near_limit: [f32; 2],
     /// Training images that are in the validation or test set too (same pixels, or nearly).
     pub leaks: usize,
+    /// Test images that are in the training or validation set too (same pixels, or nearly).
+    pub test_seen: usize,
     /// Groups of duplicates that carry more than one label.
     pub label_conflicts: usize,
     /// Images unlike the others in brightness, contrast, size or shape.
@@ -87,6 +91,31 @@ pub struct Oddity {
     pub image: String,
     /// What is odd.
     pub what: String,
+    /// Its number in the data set, where it can be decoded; see [`Dataset::decode`].
+    #[serde(skip)]
+    pub sample: Option<u32>,
+}
+
+/// How two images are alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Likeness {
+    /// The same pixels.
+    Same,
+    /// Nearly the same: another quality, size or brightness.
+    #[default]
+    Near,
+    /// Mirrored or turned. Their labels may differ rightly (arrows, letters): no label conflict.
+    Turned,
+    /// One is a window of the other. It may show another thing: no label conflict.
+    Cropped,
+}
+
+impl Likeness {
+    /// True where different labels cannot both be right.
+    fn conflicts(self) -> bool {
+        self <= Likeness::Near
+    }
 }
 
 /// Images that are the same, or nearly.
@@ -98,6 +127,8 @@ pub struct Duplicates {
     pub across_parts: bool,
     /// They carry more than one label: at least one of them is wrong, or the classes overlap.
     pub across_classes: bool,
+    /// What the least alike of them have in common.
+    pub likeness: Likeness,
     /// Mean absolute difference in levels of 255; 0 for the same pixels.
     pub distance: f32,
 }
@@ -123,8 +154,10 @@ pub fn audit(path: &Path, config: &DataConfig, options: AuditOptions) -> Result<
     let config = DataConfig { limit: None, max_broken: 1.0, ..config.clone() };
     let demo = path == Path::new("demo") && !path.exists();
     let data = if demo { Dataset::demo(&config)? } else { Dataset::open(path, &config)? };
-    let seen = parallel::each(data.len(), 32, |i| see(&data, i as u32, &config));
-    Ok((Findings::new(&data, seen).report(options), data))
+    stall::watched(path, Duration::from_secs(config.read_timeout), move || {
+        let seen = parallel::each(data.len(), 32, |i| see(&data, i as u32, &config));
+        Ok((Findings::new(&data, seen).report(options), data))
+    })
 }
 
 /// What the file of an image says.
@@ -140,8 +173,12 @@ fn see(data: &Dataset, sample: u32, config: &DataConfig) -> Result<Seen, String>
         DataError::Image { reason, .. } => reason,
         other => other.to_string(),
     })?;
-    let mut seen =
-        Seen { look: look::look(&image), kind: String::new(), oriented: false, wrongly_named: None };
+    let mut seen = Seen {
+        look: look::look(&image, data.len() <= crops::MOST_IMAGES),
+        kind: String::new(),
+        oriented: false,
+        wrongly_named: None,
+    };
     let Some(bytes) = data.bytes(sample).map_err(|error| error.to_string())? else {
         let format = match data.format {
             Format::Demo => "demo",
@@ -184,7 +221,11 @@ impl<'a> Findings<'a> {
         let mut broken: Vec<Oddity> = data
             .broken
             .iter()
-            .map(|broken| Oddity { image: broken.path.display().to_string(), what: broken.reason.clone() })
+            .map(|broken| Oddity {
+                image: store::text(broken.path.as_os_str()),
+                what: broken.reason.clone(),
+                sample: None,
+            })
             .collect();
         let mut part = vec![None; data.len()];
         for which in [Part::Train, Part::Val, Part::Test] {
@@ -201,7 +242,7 @@ impl<'a> Findings<'a> {
                     samples.push(i as u32);
                     seen.push(one);
                 }
-                Err(what) => broken.push(Oddity { image: data.name(i as u32), what }),
+                Err(what) => broken.push(Oddity { image: data.name(i as u32), what, sample: None }),
             }
         }
         Findings { data, samples, seen, broken, part }
@@ -212,8 +253,11 @@ impl<'a> Findings<'a> {
         let looks: Vec<Look> = self.seen.iter().map(|seen| seen.look.clone()).collect();
         let label = |i: u32| data.label(self.samples[i as usize]);
         let found = duplicates::find(&looks, data.classes.len(), label, options.near);
-        let exact: Vec<Duplicates> = found.exact.iter().map(|group| self.group(group, 0.0)).collect();
-        let near: Vec<Duplicates> = found.near.iter().map(|(group, d)| self.group(group, *d)).collect();
+        let exact: Vec<Duplicates> =
+            found.exact.iter().map(|group| self.group(group, 0.0, Likeness::Same)).collect();
+        let near: Vec<Duplicates> = (found.near.iter())
+            .map(|group| self.group(&group.members, group.distance, group.likeness))
+            .collect();
         let mut counts = vec![[0; 3]; data.classes.len()];
         for &sample in &self.samples {
             if let Some(part) = self.part[sample as usize] {
@@ -237,11 +281,18 @@ impl<'a> Findings<'a> {
             oriented: self.seen.iter().filter(|seen| seen.oriented).count(),
             wrongly_named: (self.samples.iter().zip(&self.seen))
                 .filter_map(|(&sample, seen)| {
-                    seen.wrongly_named.clone().map(|what| Oddity { image: data.name(sample), what })
+                    seen.wrongly_named.clone().map(|what| Oddity {
+                        image: data.name(sample),
+                        what,
+                        sample: Some(sample),
+                    })
                 })
                 .collect(),
-            leaks: leaks(exact.iter().chain(&near)),
-            label_conflicts: exact.iter().chain(&near).filter(|group| group.across_classes).count(),
+            leaks: shared(exact.iter().chain(&near), Part::Train),
+            test_seen: shared(exact.iter().chain(&near), Part::Test),
+            label_conflicts: (exact.iter().chain(&near))
+                .filter(|group| group.across_classes && group.likeness.conflicts())
+                .count(),
             odd: self.odd(),
             near_limit: [
                 limits.iter().copied().fold(f32::INFINITY, f32::min),
@@ -258,7 +309,7 @@ impl<'a> Findings<'a> {
         audit
     }
 
-    fn group(&self, members: &[u32], distance: f32) -> Duplicates {
+    fn group(&self, members: &[u32], distance: f32, likeness: Likeness) -> Duplicates {
         let images: Vec<Member> = members
             .iter()
             .map(|&i| {
@@ -275,6 +326,7 @@ impl<'a> Findings<'a> {
             across_parts: images.iter().any(|member| member.part != images[0].part),
             across_classes: images.iter().any(|member| member.class != images[0].class),
             images,
+            likeness,
             distance,
         }
     }
@@ -308,7 +360,7 @@ impl<'a> Findings<'a> {
             } else {
                 continue;
             };
-            odd.push(Oddity { image: self.data.name(sample), what });
+            odd.push(Oddity { image: self.data.name(sample), what, sample: Some(sample) });
         }
         odd
     }
@@ -331,7 +383,12 @@ impl<'a> Findings<'a> {
                     0 => true, // the test set is left as it is
                     // Nobody knows which label is right. A long chain of near images says that the classes overlap, and
                     // leaving all of it out would leave nothing.
-                    _ if group.across_classes && (same || group.images.len() <= LONG) => false,
+                    _ if group.across_classes
+                        && group.likeness.conflicts()
+                        && (same || group.images.len() <= LONG) =>
+                    {
+                        false
+                    }
                     rank if rank > first => false,
                     _ => !(same && kept),
                 };
@@ -350,12 +407,12 @@ impl<'a> Findings<'a> {
     }
 }
 
-/// Training images with a copy in the validation or test set.
-fn leaks<'a>(groups: impl Iterator<Item = &'a Duplicates>) -> usize {
+/// Images of a part with a copy in another part.
+fn shared<'a>(groups: impl Iterator<Item = &'a Duplicates>, part: Part) -> usize {
     let mut leaked: Vec<u32> = groups
         .filter(|group| group.across_parts)
         .flat_map(|group| &group.images)
-        .filter(|member| member.part == Part::Train.name())
+        .filter(|member| member.part == part.name())
         .map(|member| member.sample)
         .collect();
     leaked.sort_unstable();

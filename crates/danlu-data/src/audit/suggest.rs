@@ -29,8 +29,8 @@ pub(super) fn suggestions(audit: &Audit) -> Vec<Suggestion> {
     if audit.leaks > 0 {
         add(
             format!(
-                "{} training images are in the validation or test set too: what is measured there is too good",
-                audit.leaks
+                "{} training images are in the validation or test set too, and {} test images were seen in training or validation: what is measured there is too good",
+                audit.leaks, audit.test_seen
             ),
             "leave those copies out of the training set",
             fix(),

@@ -5,7 +5,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::probability;
-use crate::decode::luma;
 use crate::{DataError, Pixels};
 
 /// Changes brightness, contrast, saturation and hue at random (torchvision's `ColorJitter`).
@@ -88,25 +87,110 @@ pub(crate) fn adjust(image: &mut Pixels, [brightness, contrast, saturation]: [f6
         image.data.iter_mut().for_each(|v| *v = table[usize::from(*v)]);
         return;
     }
-    let s = saturation as f32;
-    let rest = 1.0 - s;
-    for p in image.data.chunks_exact_mut(3) {
-        let [r, g, b] = [0, 1, 2].map(|c| (f32::from(p[c]) * gain + offset).clamp(0.0, 255.0));
-        let gray = (0.2989 * r + 0.587 * g + 0.114 * b) * rest;
-        p[0] = (r * s + gray).clamp(0.0, 255.0) as u8;
-        p[1] = (g * s + gray).clamp(0.0, 255.0) as u8;
-        p[2] = (b * s + gray).clamp(0.0, 255.0) as u8;
-    }
+    simd::adjust(&mut image.data, gain, offset, saturation as f32);
 }
 
 fn gray_mean(image: &Pixels, brightness: f64) -> f64 {
-    let table: Vec<u8> = (0..256).map(|v| (f64::from(v) * brightness).clamp(0.0, 255.0) as u8).collect();
-    let at = |v: u8| table[usize::from(v)];
-    let sum: u64 = match image.channels {
-        1 => image.data.iter().map(|&v| u64::from(at(v))).sum(),
-        _ => image.data.chunks_exact(3).map(|p| u64::from(luma(at(p[0]), at(p[1]), at(p[2])))).sum(),
+    let sum = match image.channels {
+        1 => {
+            let table: Vec<u64> =
+                (0..256).map(|v| u64::from((f64::from(v) * brightness).clamp(0.0, 255.0) as u8)).collect();
+            image.data.iter().map(|&v| table[usize::from(v)]).sum()
+        }
+        _ => simd::gray_sum(&image.data, brightness as f32),
     };
     sum as f64 / (image.height * image.width) as f64
+}
+
+/// The passes over the pixels, compiled a second time for AVX2 and chosen at run time. The arithmetic is the same, and so are the bits.
+mod simd {
+    use crate::decode::luma;
+
+    /// Pixels that are worked on side by side.
+    const BLOCK: usize = 32;
+
+    macro_rules! for_each_instruction_set {
+        ($name:ident($($argument:ident: $type:ty),*) $(-> $out:ty)?) => {
+            pub(super) fn $name($($argument: $type),*) $(-> $out)? {
+                #[cfg(target_arch = "x86_64")]
+                if std::arch::is_x86_feature_detected!("avx2") {
+                    #[target_feature(enable = "avx2")]
+                    fn avx2($($argument: $type),*) $(-> $out)? {
+                        plain::$name($($argument),*)
+                    }
+                    // SAFETY: the processor has AVX2, as was just asked.
+                    return unsafe { avx2($($argument),*) };
+                }
+                plain::$name($($argument),*)
+            }
+        };
+    }
+
+    for_each_instruction_set!(adjust(data: &mut [u8], gain: f32, offset: f32, saturation: f32));
+    for_each_instruction_set!(gray_sum(data: &[u8], brightness: f32) -> u64);
+
+    mod plain {
+        use super::{BLOCK, luma};
+
+        #[inline(always)]
+        pub(super) fn adjust(data: &mut [u8], gain: f32, offset: f32, s: f32) {
+            let rest = 1.0 - s;
+            let change = |[r, g, b]: [u8; 3]| {
+                let [r, g, b] = [r, g, b].map(|v| (f32::from(v) * gain + offset).clamp(0.0, 255.0));
+                let gray = (0.2989 * r + 0.587 * g + 0.114 * b) * rest;
+                // Whole numbers below 256 by way of i32, which vectors have.
+                [r, g, b].map(|v| (v * s + gray).clamp(0.0, 255.0) as i32 as u8)
+            };
+            let mut blocks = data.chunks_exact_mut(3 * BLOCK);
+            for block in &mut blocks {
+                let mut planes = [[0u8; BLOCK]; 3];
+                for i in 0..BLOCK {
+                    planes[0][i] = block[3 * i];
+                    planes[1][i] = block[3 * i + 1];
+                    planes[2][i] = block[3 * i + 2];
+                }
+                for i in 0..BLOCK {
+                    let out = change([planes[0][i], planes[1][i], planes[2][i]]);
+                    (planes[0][i], planes[1][i], planes[2][i]) = (out[0], out[1], out[2]);
+                }
+                for i in 0..BLOCK {
+                    block[3 * i] = planes[0][i];
+                    block[3 * i + 1] = planes[1][i];
+                    block[3 * i + 2] = planes[2][i];
+                }
+            }
+            for p in blocks.into_remainder().chunks_exact_mut(3) {
+                p.copy_from_slice(&change([p[0], p[1], p[2]]));
+            }
+        }
+
+        /// The sum of the grey values after the brightness was changed.
+        #[inline(always)]
+        pub(super) fn gray_sum(data: &[u8], brightness: f32) -> u64 {
+            let bright = |v: u8| (f32::from(v) * brightness).clamp(0.0, 255.0) as i32 as u8;
+            let mut sum = 0u64;
+            let blocks = data.chunks_exact(3 * BLOCK);
+            let rest = blocks.remainder();
+            for block in blocks {
+                let mut planes = [[0u8; BLOCK]; 3];
+                for i in 0..BLOCK {
+                    planes[0][i] = block[3 * i];
+                    planes[1][i] = block[3 * i + 1];
+                    planes[2][i] = block[3 * i + 2];
+                }
+                let mut of_block = 0u32;
+                for i in 0..BLOCK {
+                    let [r, g, b] = [planes[0][i], planes[1][i], planes[2][i]].map(bright);
+                    of_block += u32::from(luma(r, g, b));
+                }
+                sum += u64::from(of_block);
+            }
+            sum + rest
+                .chunks_exact(3)
+                .map(|p| u64::from(luma(bright(p[0]), bright(p[1]), bright(p[2]))))
+                .sum::<u64>()
+        }
+    }
 }
 
 /// Turns the hue by a share of the circle (torchvision's `adjust_hue`, over HSV).

@@ -85,8 +85,7 @@ impl RandomResizedCrop {
     }
 
     /// torchvision's `get_params`: ten tries, then the largest centred window of a permitted shape.
-    pub(super) fn window(&self, image: &Pixels, stream: &mut Stream) -> Window {
-        let (h, w) = (image.height, image.width);
+    pub(super) fn window(&self, [h, w]: [usize; 2], stream: &mut Stream) -> Window {
         let area = (h * w) as f64;
         for _ in 0..10 {
             let target = area * stream.uniform_in(self.scale[0], self.scale[1]);

@@ -38,7 +38,8 @@ use danlu_rng::{Purpose, Stream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::resize::resize_window;
+use crate::decode::View;
+use crate::resize::{Window, resize_window};
 use crate::{DataError, Interpolation, Pixels};
 
 /// The augmentations of the training images, each off by default (recipe section `augment`). They are applied in the order
@@ -178,19 +179,28 @@ impl AugmentConfig {
         self.random_resized_crop.is_some()
     }
 
+    /// The random window of an image of `[height, width]`; all of it where none is asked for.
+    pub(crate) fn window(&self, shape: [usize; 2], seed: u64, epoch: u64, sample: u64) -> Window {
+        let [height, width] = shape;
+        match &self.random_resized_crop {
+            Some(op) => op.window(shape, &mut Stream::new(seed, WINDOW, epoch, sample)),
+            None => Window { top: 0, left: 0, height, width },
+        }
+    }
+
     /// The random window of a whole image, at the input size.
-    pub(crate) fn window(
+    pub(crate) fn cut<'a>(
         &self,
-        image: &Pixels,
+        image: impl Into<View<'a>>,
         size: [usize; 2],
         filter: Interpolation,
         seed: u64,
         epoch: u64,
         sample: u64,
-    ) -> Option<Pixels> {
-        let op = self.random_resized_crop.as_ref()?;
-        let mut stream = Stream::new(seed, WINDOW, epoch, sample);
-        Some(resize_window(image, op.window(image, &mut stream), size, filter))
+    ) -> Pixels {
+        let image = image.into();
+        let window = self.window([image.height, image.width], seed, epoch, sample);
+        resize_window(image, window, size, filter)
     }
 
     /// Augments one image of the network's input size.

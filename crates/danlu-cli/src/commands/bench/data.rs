@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
-use danlu::data::{Dataset, Loader, LoaderConfig, Part};
+use danlu::data::{Batch, Dataset, Loader, LoaderConfig, Part};
 use danlu::recipe::{Recipe, Resolved, resolve};
 use danlu::train::TrainError;
 
@@ -14,7 +14,7 @@ use crate::recipe_args::RecipeArgs;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  danlu bench data demo\n  danlu bench data photos/ --image-size 224 --set data.cache=off --set augment.random_resized_crop.scale=[0.08,1.0]"
+    after_help = "Examples:\n  danlu bench data demo\n  danlu bench data photos/ --image-size 224 --cache off --set augment.random_resized_crop.scale=[0.08,1.0]"
 )]
 pub(super) struct DataArgs {
     /// The data set, as `danlu train` takes it
@@ -30,6 +30,9 @@ pub(super) struct DataArgs {
     /// Threads that make batches; 0 is the loader's own choice
     #[arg(long, default_value_t = 0)]
     workers: usize,
+    /// Turn every batch into normalised floats too, which the engine does when it loads a batch
+    #[arg(long)]
+    normalize: bool,
     /// Print as JSON
     #[arg(long)]
     json: bool,
@@ -61,11 +64,15 @@ pub(super) fn run(args: &DataArgs) -> Result<(), TrainError> {
     };
     let loader = Loader::new(data.clone(), Part::Train, config)?;
     let mut epochs = Vec::new();
+    let mut floats = Vec::new();
     for epoch in 0..args.passes {
         let (start, before) = (Instant::now(), cpu_seconds());
         let (mut images, mut skipped) = (0, 0);
         for batch in loader.epoch(epoch, 0).take(args.batches.unwrap_or(usize::MAX)) {
             let batch = batch?;
+            if args.normalize {
+                normalize(&batch, &mut floats);
+            }
             images += batch.len();
             skipped += batch.skipped.len();
         }
@@ -84,8 +91,10 @@ pub(super) fn run(args: &DataArgs) -> Result<(), TrainError> {
                 })
             })
             .collect();
+        let cache = loader.cache();
         let report = serde_json::json!({
             "open_seconds": opened, "image_size": size, "batch_size": batch_size, "epochs": epochs,
+            "cache": {"place": cache.place, "bytes": cache.bytes, "filled": cache.filled, "damaged": cache.damaged},
         });
         print(&format!("{report:#}"));
         return Ok(());
@@ -94,6 +103,9 @@ pub(super) fn run(args: &DataArgs) -> Result<(), TrainError> {
         "opened {} images in {opened:.2} s; batches of {batch_size} at {size} x {size}",
         data.len()
     ));
+    if let Some(line) = loader.cache().line() {
+        print(&line);
+    }
     for (number, epoch) in epochs.iter().enumerate() {
         let cpu = epoch.cpu.map_or(String::new(), |cpu| {
             format!(", {:.3} ms of CPU an image", 1e3 * cpu / epoch.images.max(1) as f64)
@@ -105,6 +117,23 @@ pub(super) fn run(args: &DataArgs) -> Result<(), TrainError> {
         ));
     }
     Ok(())
+}
+
+/// `(x / 255 - mean) / std` with ImageNet's mean and standard deviation.
+fn normalize(batch: &Batch, floats: &mut Vec<f32>) {
+    const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+    const STD: [f32; 3] = [0.229, 0.224, 0.225];
+    let scale = STD.map(|std| 1.0 / (255.0 * std));
+    let shift: [f32; 3] = std::array::from_fn(|c| -MEAN[c] / STD[c]);
+    floats.resize(batch.images.len(), 0.0);
+    if batch.shape[3] == 3 {
+        for (out, pixel) in floats.chunks_exact_mut(3).zip(batch.images.chunks_exact(3)) {
+            (0..3).for_each(|c| out[c] = f32::from(pixel[c]) * scale[c] + shift[c]);
+        }
+    } else {
+        floats.iter_mut().zip(&batch.images).for_each(|(out, &v)| *out = f32::from(v) * scale[0] + shift[0]);
+    }
+    std::hint::black_box(floats);
 }
 
 /// CPU time of the whole process so far, all threads; Linux says it in hundredths of a second.

@@ -104,7 +104,9 @@ pub(crate) fn classes(
     for path in folders {
         let name = store::text(path.file_name().unwrap_or_default());
         let mut images = Vec::new();
-        let mut stack = Vec::new();
+        // A link in a class to the folder of all classes would give the class every image.
+        let mut stack: Vec<PathBuf> =
+            [root, folder].iter().filter_map(|above| fs::canonicalize(above).ok()).collect();
         walk(&path, &mut stack, &mut images, left_out)?;
         if images.is_empty() {
             left_out.notes.push(format!("the folder `{}` holds no images: not a class", path.display()));
@@ -141,7 +143,7 @@ fn walk(
     stack.push(real);
     for inner in folders {
         let looped = fs::canonicalize(&inner).map(|real| stack.contains(&real)).unwrap_or(true);
-        if looped || stack.len() > MAX_DEPTH {
+        if looped || stack.len() > MAX_DEPTH + 2 {
             left_out.notes.push(format!("`{}` leads back to a folder above it: left out", inner.display()));
             continue;
         }

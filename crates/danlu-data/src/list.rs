@@ -18,7 +18,7 @@ const LABEL: [&str; 5] = ["label", "class", "category", "target", "class_name"];
 const SPLIT: [&str; 4] = ["split", "part", "subset", "set"];
 
 /// One image of a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Row {
     pub(crate) path: PathBuf,
     pub(crate) label: String,

@@ -346,7 +346,7 @@ impl Inner {
                     let image = self.data.decode(sample)?;
                     Ok(fit_image(&image, config.size, config.fit, config.crop_ratio, config.interpolation))
                 };
-                self.kept(place, sample, config.size, make, View::to_pixels)
+                self.kept(place, sample, config.size, make, |image: View<'_>| image.to_pixels())
             }
         }
     }

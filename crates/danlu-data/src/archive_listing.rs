@@ -14,6 +14,9 @@ use crate::{DataConfig, DataError, folder, packed};
 /// A list of more bytes than this is none.
 const LARGEST_LIST: u64 = 1 << 30;
 
+/// Lists, each with its name in the archive and its rows.
+type Lists = Vec<(PathBuf, Vec<Row>)>;
+
 pub(crate) fn from_archives(
     path: &Path,
     files: &[PathBuf],
@@ -70,7 +73,7 @@ fn lists(
     archives: &Archives,
     items: &[Item],
     config: &DataConfig,
-) -> Result<Option<Vec<(PathBuf, Vec<Row>)>>, DataError> {
+) -> Result<Option<Lists>, DataError> {
     let all: Vec<&Item> = items.iter().filter(|item| list::is_list_name(Path::new(&item.name))).collect();
     let read = |item: &Item, part: Option<Part>| -> Result<(PathBuf, Vec<Row>), DataError> {
         let bytes = archives.read_entry(&item.entry, LARGEST_LIST)?;
@@ -115,7 +118,7 @@ fn from_lists(
     path: &Path,
     mut archives: Archives,
     items: Vec<Item>,
-    lists: Vec<(PathBuf, Vec<Row>)>,
+    lists: Lists,
     config: &DataConfig,
     known: Option<&[String]>,
 ) -> Result<Listing, DataError> {

@@ -20,8 +20,14 @@ fn photos(folder: &Path, count: u32, side: u32) {
         let class = folder.join(["cat", "dog"][i as usize % 2]);
         fs::create_dir_all(&class).expect("creates");
         let image = image::RgbImage::from_fn(side, side, |x, y| {
-            let wave = |f: u32, v: u32| ((v * f * 6 / side + i * 37) % 256) as u8;
-            image::Rgb([wave(3 + i % 5, x), wave(2 + i % 7, y), wave(1 + i % 3, x + y)])
+            let (x, y, i) = (x as f32, y as f32, (i + 1) as f32);
+            let wave = |a: f32, b: f32| {
+                let turn = |k: f32| (i * k).sin() * 0.12;
+                let one = (x * turn(a) + y * turn(b) + i).sin();
+                let other = (x * turn(b + 0.7) - y * turn(a + 1.3) + 2.0 * i).sin();
+                (128.0 + 62.0 * (one + other)) as u8
+            };
+            image::Rgb([wave(1.1, 2.3), wave(3.7, 0.9), wave(2.9, 4.1)])
         });
         image.save(class.join(format!("p{}_{i:03}.jpg", i / 8))).expect("saves");
     }
@@ -85,6 +91,8 @@ fn a_cache_survives_kills_and_is_filled_by_several_processes_at_once() {
                 "disk",
             ])
             .args(["--epochs", "1", "--batch-size", "16", "--lr", "0.01", "--set", "network.width=8"])
+            // Whole images would be kept for random windows; `bench data` has none.
+            .args(["--set", "augment.random_resized_crop=none"])
             .assert()
             .success();
         String::from_utf8_lossy(&output.get_output().stderr).into_owned()

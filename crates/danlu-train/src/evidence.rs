@@ -3,7 +3,7 @@
 //! Norms of each weight, its gradient and its last change are those of the training's own update. Activations and the
 //! gradient of a part of the batch come from a small second engine with a copy of the weights, so that batch-norm
 //! estimates, gradients and plans of the training stay as they are. The part is a quarter of the batch at most, and k is
-//! chosen so that the images seen twice stay below [`SHARE`] of all (never by a clock: a resume must look at the same
+//! chosen so that the images seen twice stay below `SHARE` of all (never by a clock: a resume must look at the same
 //! updates). What it cost is measured, a share of the training time an epoch, in `journal.jsonl`.
 
 use std::time::Duration;

@@ -36,24 +36,12 @@ const BAD_START: &[&str] = &[
 ];
 
 /// The same where the start is loud: it can end in a divergence at any rate, which is a symptom then.
-const LOUD_START: &[&str] = &[
-    "diverged",
-    "batch_too_large",
-    "dead_relus",
-    "dies_at_first_decay",
-    "far_too_high_lr",
-    "high_lr",
-    "imbalance",
-    "label_noise",
-    "low_lr",
-    "no_decay",
-    "noisy_gradients",
-    "plateau",
-    "too_long",
-    "too_short",
-    "underfitting",
-    "weight_decay_too_strong",
-];
+const LOUD_START: &[&str] = &{
+    let mut all = ["diverged"; BAD_START.len() + 1];
+    let (_, rest) = all.split_at_mut(1);
+    rest.copy_from_slice(BAD_START);
+    all
+};
 
 pub(crate) const VANISHING: Rule = Rule {
     name: "vanishing_activations",

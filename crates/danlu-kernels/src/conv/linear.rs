@@ -5,7 +5,7 @@ use super::gemm::{Runs, chain, tile, with_tile};
 use super::implicit::{Finish, finish_block, finished, store};
 use super::pack::Panels;
 use super::region::{Block, Region};
-use super::simd::{Simd, lanes, with_simd};
+use super::simd::{self, Simd, lanes, with_simd};
 use super::{Conv2dShape, Epilogue, Pass, Prologue};
 use crate::activation::with_act;
 use crate::shared::{SharedMut, f64_words};
@@ -31,14 +31,9 @@ fn features(s: &Conv2dShape) -> usize {
     s.c * s.h * s.w
 }
 
-/// The largest number of rows of a tile.
-fn tile_rows(isa: Isa) -> usize {
-    if lanes(isa) == 16 { 12 } else { 6 }
-}
-
 /// Output channels of a task.
 fn rows(s: &Conv2dShape, isa: Isa, most_tiles: usize) -> usize {
-    let tile = tile_rows(isa);
+    let tile = simd::rows(isa);
     s.k.div_ceil(TASKS).next_multiple_of(tile).clamp(tile, most_tiles * tile)
 }
 

@@ -195,6 +195,17 @@ macro_rules! with_simd {
 }
 pub(crate) use with_simd;
 
+/// Rows of the micro-kernel's tile of `isa`.
+pub(crate) fn rows(isa: crate::Isa) -> usize {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        crate::Isa::Avx2 => Avx2::ROWS,
+        #[cfg(target_arch = "x86_64")]
+        crate::Isa::Avx512 => Avx512::ROWS,
+        _ => Portable::ROWS,
+    }
+}
+
 /// Lanes of the vectors of `isa`.
 pub(crate) fn lanes(isa: crate::Isa) -> usize {
     match isa {

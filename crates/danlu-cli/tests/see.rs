@@ -127,10 +127,19 @@ fn activations_of_an_image_are_shown_with_grad_cam_and_occlusion() {
 #[test]
 fn a_training_leaves_pictures_and_a_report_in_two_languages() {
     let folder = trained();
-    for name in ["curves", "confusion", "reliability", "weights", "grad-cam"] {
+    for name in ["curves", "confusion", "reliability", "weights", "grad-cam", "channels", "embedding"] {
         let path = folder.join("runs/a/pictures").join(format!("{name}.svg"));
         assert!(std::fs::read_to_string(&path).expect(name).contains("</svg>"), "{name}");
     }
+    // The weights' spread is kept of every epoch, for the ridges of the picture.
+    let events = std::fs::read_to_string(folder.join("runs/a/events.jsonl")).expect("reads");
+    let spreads: Vec<serde_json::Value> = events
+        .lines()
+        .filter(|line| line.contains("\"event\":\"weights\""))
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(spreads.iter().map(|s| s["epoch"].as_u64()).collect::<Vec<_>>(), [1, 2, 3].map(Some));
+    assert_ne!(spreads[0]["layers"], spreads[2]["layers"], "they moved");
     let page = std::fs::read_to_string(folder.join("runs/a/report.html")).expect("reads");
     for part in ["id=\"result\"", "id=\"classes\"", "id=\"pictures\"", "id=\"reproduce\"", "Grad-CAM"] {
         assert!(page.contains(part), "{part}");
@@ -158,6 +167,18 @@ fn validation_images_become_a_map_and_rows_of_what_excites_a_channel() {
     let min = |v: &[f64]| v.iter().copied().fold(f64::INFINITY, f64::min);
     let max = |v: &[f64]| v.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     assert!(max(&low) < min(&high) || max(&high) < min(&low), "{value}");
+    let tsne = json(danlu(&folder).args(["show", "embedding", "runs/a", "--method", "tsne", "--json"]));
+    assert_eq!(tsne["points"].as_array().map(Vec::len), Some(14));
+    assert_eq!(tsne["perplexity"].as_f64(), Some(13.0 / 3.0), "lowered to the number of images");
+    assert!(tsne["divergence"].as_f64().is_some_and(|d| d > 0.0), "{tsne}");
+    let few =
+        danlu(&folder).args(["show", "embedding", "runs/a", "--method", "tsne", "--images", "4"]).assert();
+    let few = few.code(2).get_output().stderr.clone();
+    let few = String::from_utf8_lossy(&few);
+    assert!(
+        few.contains("t-SNE takes 7 to 3000 images, not 4") && few.contains("hint: `--images N`"),
+        "{few}"
+    );
     danlu(&folder).args(["show", "channels", "runs/a", "--channels", "3", "-o", "c.png"]).assert().success();
     let sheet = image::open(folder.join("c.png")).expect("a PNG");
     assert!(sheet.width() > sheet.height() && sheet.height() > 300, "three rows: {}", sheet.height());

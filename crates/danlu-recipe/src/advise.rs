@@ -230,7 +230,7 @@ impl Advisor<'_> {
     fn fewest_epochs(&self) -> u32 {
         match (self.preset, self.is_small()) {
             // A small set needs more of them for as many updates.
-            (Preset::Quick, true) => (290_000 / self.data.train_images.max(1)).clamp(6, 20) as u32,
+            (Preset::Quick, true) => (480_000 / self.data.train_images.max(1)).clamp(10, 20) as u32,
             (Preset::Quick, false) => 12,
             (Preset::Standard, _) => 15,
             (Preset::Best, _) => 30,

@@ -155,7 +155,7 @@ fn hear(history: &mut History, event: &Event) {
         }),
         Event::Divergence(divergence) => history.divergence = Some(divergence.clone()),
         Event::End { .. } => history.finished = true,
-        Event::Note { .. } => {}
+        Event::Weights { .. } | Event::Note { .. } => {}
     }
 }
 

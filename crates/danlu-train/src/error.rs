@@ -112,6 +112,16 @@ pub enum TrainError {
     /// A network whose layers all end in one place: there is no map to draw.
     #[error("the network has no layer whose output is larger than 1 x 1: there is nothing to locate in")]
     NoFeatureMaps,
+    /// A map of too few or too many images.
+    #[error("t-SNE takes {least} to {most} images, not {found}")]
+    ImageCount {
+        /// Images given.
+        found: usize,
+        /// The fewest it takes.
+        least: usize,
+        /// The most it takes.
+        most: usize,
+    },
     /// Weights of no network that danlu has.
     #[error("`{}` holds weights of no network that danlu has{}", path.display(),
         looks_like.as_ref().map(|name| format!(": they look like {name}")).unwrap_or_default())]
@@ -301,6 +311,9 @@ impl TrainError {
             },
             TrainError::NoFeatureMaps => {
                 "a network with convolutions has such layers, `--network small` for one".to_owned()
+            }
+            TrainError::ImageCount { .. } => {
+                "`--images N` takes that many of the validation set; principal components take any number".to_owned()
             }
             TrainError::UnknownNetwork { .. } => {
                 "`danlu show network` has the names; a file that danlu wrote tells its network itself"

@@ -62,6 +62,13 @@ pub enum Event {
     Evidence(crate::evidence::Evidence),
     /// Training samples that the network contradicts, before every `epoch`.
     Suspects(danlu_doctor::SuspectSamples),
+    /// After every epoch: how the weights (not their average) are spread.
+    Weights {
+        /// Epochs completed.
+        epoch: usize,
+        /// Filters and matrices, in the order of the network.
+        layers: Vec<crate::weight_histogram::WeightHistogram>,
+    },
     /// After every epoch.
     Epoch(EpochEvent),
     /// A loss or gradient is no finite number; the update did not happen.

@@ -34,6 +34,7 @@ mod session;
 mod suspects;
 mod training;
 mod views;
+mod weight_histogram;
 
 pub use error::TrainError;
 pub use evaluate_run::{
@@ -51,3 +52,4 @@ pub use prepare::{Prepared, TrainRequest, step_memory};
 pub use progress::{BestSoFar, IterationProgress, Observer, Silent, Speed, StopFlag};
 pub use run_folder::{ChoiceInfo, RunFolder, RunInfo};
 pub use training::{Destination, RunResult, prepared_of, read_result, resume, train};
+pub use weight_histogram::{WeightHistogram, weight_histograms};

@@ -206,7 +206,7 @@ impl Prepared {
         };
         infos.push(ChoiceInfo {
             key: path.to_owned(),
-            value: value.to_string(),
+            value: if value.is_null() { "none".to_owned() } else { value.to_string() },
             reason: origin.reason().unwrap_or_default().to_owned(),
             source,
             asked: origin.is_asked_for(),

@@ -609,6 +609,8 @@ impl Session {
         };
         let suspects = danlu_doctor::SuspectSamples { epoch: event.epoch, ..running.suspects };
         self.event(&Event::Suspects(suspects))?;
+        let layers = crate::weight_histogram::weight_histograms(&self.engine.state_dict(WeightSet::Live)?);
+        self.event(&Event::Weights { epoch: event.epoch, layers })?;
         self.event(&Event::Epoch(event.clone()))?;
         self.metrics.line(&csv_row(&event))?;
         if let Some(finding) = self.doctor.look() {

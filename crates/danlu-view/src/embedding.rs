@@ -1,4 +1,4 @@
-//! A map of images: points in a plane (PCA, t-SNE, UMAP of the penultimate layer), with thumbnails where there is room.
+//! A map of images: points in a plane (PCA or t-SNE of the penultimate layer), with thumbnails where there is room.
 
 use std::sync::Arc;
 

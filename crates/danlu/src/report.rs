@@ -14,7 +14,7 @@ use danlu_train::{
 use danlu_view::report::{By, Choice, DataSummary, Fact, Finding, NumberTable, Picture, Score, TestResult};
 use danlu_view::{Lang, Look, ReportInput, report};
 
-use crate::pictures::{WeightsView, memory, outcome};
+use crate::pictures::{WeightsView, dataset, memory, outcome, val_samples};
 
 /// Writes `report.html` into a finished run; gives its path. `evaluation` is that of the run's own test set, or of its validation
 /// set where the test set was not opened: it gives the results by class, the calibration and the mistakes.
@@ -39,7 +39,7 @@ pub fn write_to(
     let info = run.info()?;
     let result = read_result(run)?;
     let prepared = prepared_of(run, &info)?;
-    let (dataset, recipe) = (&prepared.dataset, &prepared.recipe);
+    let dataset = &prepared.dataset;
     let epochs: Vec<EpochEvent> = read_events(&run.events())?
         .into_iter()
         .filter_map(|event| match event {
@@ -145,12 +145,18 @@ pub fn write_to(
             format!("danlu train {} --recipe {path}/recipe.toml", info.data),
             format!("danlu predict {path} IMAGE..."),
         ],
-        recipe: recipe.to_toml(),
+        recipe: recipe_text(run)?,
         ..ReportInput::default()
     };
     let page = report(&input);
     danlu_weights::write_atomic(file, |writer| writer.write_all(page.as_bytes()))?;
     Ok(file.to_path_buf())
+}
+
+/// The run's own recipe, every value with where it came from.
+fn recipe_text(run: &RunFolder) -> Result<String, TrainError> {
+    let path = run.recipe();
+    std::fs::read_to_string(&path).map_err(|source| TrainError::Io { action: "read", path, source })
 }
 
 /// Mistakes shown as thumbnails.
@@ -170,12 +176,14 @@ fn pictures(
             "Where it looks (Grad-CAM)",
             "Memory of a training step, layer by layer",
             "Labels that the network contradicts, the worst first",
+            "Validation images, near one another where the network sees the same (t-SNE)",
         ],
         Lang::Zh => [
             "权重：卷积核、分布与变化",
             "网络看哪里（Grad-CAM）",
             "训练一步的内存（按层）",
             "网络与标签相左者，最甚者在前",
+            "验证图像：网络所见相似者相邻（t-SNE）",
         ],
     };
     let wide = Look { width: 720.0, lang };
@@ -208,6 +216,11 @@ fn pictures(
             Lang::Zh => "验证图像：先写真实类别，再写预测类别；错误者加框。".to_owned(),
         };
         pictures.push(looked);
+    }
+    let samples = val_samples(&predictor, prepared, dataset::IMAGES)?;
+    if let Some(map) = dataset::neighbours(&mut predictor, &samples)? {
+        let draw = |look: &Look| dataset::map_picture(&map, &samples, predictor.classes(), look);
+        pictures.push(Picture::of(titles[4], lang, draw)?);
     }
     let (report, batch_size) = (prepared.memory()?, prepared.recipe.recipe.train.batch_size);
     pictures.push(Picture::of(titles[2], lang, |look| memory(&report, batch_size, look))?);

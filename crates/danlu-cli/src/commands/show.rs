@@ -30,7 +30,7 @@ enum Show {
     Weights(Box<weights::WeightsArgs>),
     /// What the layers see of an image: feature maps, dead channels, Grad-CAM, occlusion
     Activations(Box<activations::ActivationsArgs>),
-    /// A map of a run's validation images: the principal components of what the last layer sees
+    /// A map of a run's validation images, by what the last layer sees: principal components or t-SNE
     Embedding(dataset::EmbeddingArgs),
     /// The validation images that excite each channel of a layer most
     Channels(dataset::ChannelsArgs),

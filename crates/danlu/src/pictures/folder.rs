@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use danlu_train::{Evaluation, Predictor, RunFolder, TrainError, prepared_of};
 use danlu_view::{Look, Order, Svg, confusion, curves, mistakes, reliability};
 
-use super::{WeightsView, outcome};
+use super::{WeightsView, dataset, outcome, val_samples};
+
+/// Channels whose most exciting images are shown.
+const CHANNELS: usize = 8;
 
 /// Writes every picture of a finished run, each as a whole or not at all; gives their paths. What needs predictions is left out
 /// without an `evaluation` of the run's own data.
@@ -40,6 +43,14 @@ pub fn write_pictures(
     let mut predictor = Predictor::open(run)?;
     if predictor.last_feature_maps().is_ok() {
         pictures.push(("grad-cam", outcome::where_it_looked(&mut predictor, &prepared, 10, look)?));
+    }
+    let samples = val_samples(&predictor, &prepared, dataset::IMAGES)?;
+    if let Ok(layer) = predictor.last_feature_maps() {
+        pictures.push(("channels", dataset::exciting(&mut predictor, &samples, &layer, CHANNELS, look)?));
+    }
+    if let Some(map) = dataset::neighbours(&mut predictor, &samples)? {
+        let picture = dataset::map_picture(&map, &samples, predictor.classes(), look)?;
+        pictures.push(("embedding", picture));
     }
     let folder = run.pictures();
     std::fs::create_dir_all(&folder).map_err(|source| TrainError::Io {

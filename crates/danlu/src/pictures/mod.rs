@@ -8,11 +8,13 @@ pub mod dataset;
 pub mod folder;
 pub mod memory;
 pub mod outcome;
+pub mod projection;
 pub mod samples;
 pub mod weights;
 
 pub use activations::{Explanation, explain};
 pub use folder::write_pictures;
 pub use memory::{RunNetwork, memory, memory_of, network_of};
+pub use projection::{Axes, Map, Projection};
 pub use samples::{Sample, open_sample, val_samples};
 pub use weights::WeightsView;

@@ -4,17 +4,12 @@ use std::path::{Path, PathBuf};
 
 use danlu_nn::{Engine, EngineConfig, StateDict, Tensor, WeightSet};
 use danlu_recipe::{Layer, Recipe, Resolved, resolve};
-use danlu_train::{RunFolder, TrainError, read_result};
+use danlu_train::{Event, RunFolder, TrainError, WeightHistogram, read_events, weight_histograms};
 use danlu_view::svg::column;
 use danlu_view::{
     Histogram, LayerBars, LayerDistribution, Look, Svg, ViewError, distributions, filters, layer_bars,
 };
 use danlu_weights::{FilterReport, diff, filter_reports, read_state_dict};
-
-/// Bins of a distribution of `values`: enough to see two humps, few enough to be smooth.
-fn bins(values: usize) -> usize {
-    ((values as f64).sqrt() as usize).clamp(8, 48)
-}
 
 /// Layers whose distributions are drawn, evenly chosen, first and last always.
 const MOST_LAYERS: usize = 12;
@@ -28,8 +23,8 @@ pub struct WeightsView {
     pub state: StateDict,
     /// Each convolution and linear weight in numbers.
     pub layers: Vec<FilterReport>,
-    /// Stages of the training, first to last: an epoch and its weights. Of a run the initial, the best and the last.
-    pub stages: Vec<(u64, StateDict)>,
+    /// How they were spread before the training (epoch 0, where that is known) and after each epoch; of a file as it is.
+    pub stages: Vec<(u64, Vec<WeightHistogram>)>,
     /// What the change is measured from, in words; none where there is nothing to compare with.
     pub against: Option<String>,
     /// How far each layer moved: `||now - before|| / ||before||`, by tensor.
@@ -46,9 +41,15 @@ impl WeightsView {
         let loaded = read_state_dict(path)?;
         let run = path.join("run.json").is_file().then(|| RunFolder::open(path)).transpose()?;
         let initial = run.as_ref().map(initial_weights).transpose()?.flatten();
-        let mut stages: Vec<(u64, StateDict)> = initial.iter().map(|state| (0, state.clone())).collect();
-        if let Some(run) = &run {
-            stages.extend(trained_stages(run, &loaded.state)?);
+        let mut stages = match &run {
+            Some(run) => trained_stages(run)?,
+            None => Vec::new(),
+        };
+        if stages.is_empty() {
+            stages.push((1, weight_histograms(&loaded.state)));
+        }
+        if let Some(initial) = &initial {
+            stages.insert(0, (0, weight_histograms(initial)));
         }
         let (before, name) = match (against, initial) {
             (Some(other), _) => {
@@ -123,17 +124,18 @@ impl WeightsView {
         } else {
             (0..MOST_LAYERS).map(|i| &self.layers[i * (n - 1) / (MOST_LAYERS - 1)]).collect()
         };
-        let only = [(0, self.state.clone())];
-        let stages = if self.stages.is_empty() { &only[..] } else { &self.stages[..] };
         let layers: Vec<LayerDistribution> = shown
             .into_iter()
             .map(|layer| {
-                let histogram = |state: &StateDict| {
-                    let values = &state.get(&layer.name)?.data;
-                    Histogram::new(values, bins(values.len())).ok()
+                let of = |found: &WeightHistogram| Histogram {
+                    low: f64::from(found.low),
+                    high: f64::from(found.high),
+                    counts: found.counts.iter().copied().map(u64::from).collect(),
                 };
-                let epochs =
-                    stages.iter().filter_map(|(epoch, state)| Some((*epoch, histogram(state)?))).collect();
+                let stage = |stage: &(u64, Vec<WeightHistogram>)| {
+                    Some((stage.0, of(stage.1.iter().find(|found| found.name == layer.name)?)))
+                };
+                let epochs = self.stages.iter().filter_map(stage).collect();
                 LayerDistribution { name: layer.name.clone(), epochs }
             })
             .filter(|layer| !layer.epochs.is_empty())
@@ -167,17 +169,16 @@ fn initial_weights(run: &RunFolder) -> Result<Option<StateDict>, TrainError> {
     Ok(Some(engine.state_dict(WeightSet::Live)?))
 }
 
-/// The best and the last weights with their epochs; a run that is not finished tells no epochs and has only what was read.
-fn trained_stages(run: &RunFolder, best: &StateDict) -> Result<Vec<(u64, StateDict)>, TrainError> {
-    if !run.result().is_file() {
-        return Ok(vec![(1, best.clone())]);
+/// How the weights were spread after each epoch, from the events.
+fn trained_stages(run: &RunFolder) -> Result<Vec<(u64, Vec<WeightHistogram>)>, TrainError> {
+    if !run.events().is_file() {
+        return Ok(Vec::new());
     }
-    let result = read_result(run)?;
-    let mut stages = vec![(result.best_epoch as u64, best.clone())];
-    if result.best_epoch < result.epochs && run.last_weights().is_file() {
-        stages.push((result.epochs as u64, read_state_dict(&run.last_weights())?.state));
-    }
-    Ok(stages)
+    let stage = |event| match event {
+        Event::Weights { epoch, layers } => Some((epoch as u64, layers)),
+        _ => None,
+    };
+    Ok(read_events(&run.events())?.into_iter().filter_map(stage).collect())
 }
 
 fn changes(before: &StateDict, view: &WeightsView) -> Vec<(String, f64)> {

@@ -19,7 +19,7 @@ pub(super) struct Candidate {
 pub(super) fn candidates(is_small: bool, size: usize, preset: Preset, train_images: usize) -> Vec<Candidate> {
     if is_small {
         let stride = stem_stride(size);
-        return [16, 32, 48, 64].map(|width| small(width, stride)).to_vec();
+        return [16, 24, 32, 48, 64].map(|width| small(width, stride)).to_vec();
     }
     let mut list = vec![resnet18(16), resnet18(32), resnet18(64)];
     // With few images a deeper network learns them by heart before it learns the classes.

@@ -92,7 +92,7 @@ fn a_measurement_that_wavers_by_a_sixth_does_not_change_the_training() {
         let choices = advise(&fashion_mnist(48_000), &machine, Preset::Quick, &[]);
         [value(&choices, "network.width"), value(&choices, "train.epochs")]
     };
-    assert_eq!(advised(150.0), [Some(32.into()), Some(6.into())]);
+    assert_eq!(advised(150.0), [Some(24.into()), Some(10.into())]);
     assert_eq!(advised(150.0), advised(175.0));
     assert_eq!(advised(150.0), advised(130.0));
 }

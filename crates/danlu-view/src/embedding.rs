@@ -42,7 +42,10 @@ pub fn embedding(input: &Embedding, look: &Look) -> Result<Svg, ViewError> {
         .iter()
         .take(24)
         .enumerate()
-        .map(|(i, c)| (Mark::Dot(Ink::Series(i)), c.clone()))
+        .map(|(i, c)| {
+            let ink = Ink::Series(i);
+            (if i < SERIES { Mark::Dot(ink) } else { Mark::Ring(ink) }, c.clone())
+        })
         .collect();
     let top = 8.0 + legend(&mut svg, 10.0, 6.0, width - 20.0, &entries) + 6.0;
     let side = (width - 20.0).min(620.0);

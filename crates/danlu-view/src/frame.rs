@@ -183,6 +183,8 @@ pub(crate) enum Mark {
     Box(Fill),
     /// A disc.
     Dot(Ink),
+    /// A circle.
+    Ring(Ink),
 }
 
 /// Draws a legend in a strip of its own from `(x, y)`, wrapped to `width`; returns the height used.
@@ -200,6 +202,7 @@ pub(crate) fn legend(svg: &mut Svg, x: f64, y: f64, width: f64, entries: &[(Mark
             Mark::Line(pen) => svg.line(left, mid, left + 16.0, mid, *pen),
             Mark::Box(fill) => svg.rect(left + 2.0, mid - 5.0, 11.0, 11.0, *fill),
             Mark::Dot(ink) => svg.disc(left + 8.0, mid, 4.0, *ink),
+            Mark::Ring(ink) => svg.circle(left + 8.0, mid, 3.4, Pen::new(*ink, 1.4)),
         }
         svg.text(left + 21.0, top + 12.0, Label::new(name).size(SMALL));
         left += needed + 14.0;

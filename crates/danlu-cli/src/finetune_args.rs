@@ -16,7 +16,7 @@ pub(crate) struct FinetuneArgs {
     /// `finetune.freeze`: `backbone` (all but the last layer) or a pattern such as `layer1.*`; can be given several times
     #[arg(long, value_name = "WHAT", help_heading = "Fine-tuning")]
     freeze: Vec<String>,
-    /// The head alone for one epoch, then the whole network, with rates that fall to a hundredth at the first layers
+    /// The head alone for one epoch, then the whole network at half the rate, which falls to a hundredth of it at the first layers
     #[arg(long, help_heading = "Fine-tuning", conflicts_with = "freeze")]
     fine_tune: bool,
     /// As --fine-tune, but the backbone thaws a quarter an epoch, the last layers first
@@ -29,10 +29,13 @@ impl FinetuneArgs {
     pub(crate) fn add_to(&self, layer: &mut Layer) -> Result<(), RecipeError> {
         let preset = if self.gradual_unfreeze { "--gradual-unfreeze" } else { "--fine-tune" };
         if self.fine_tune || self.gradual_unfreeze {
-            // fastai's `fine_tune`: one frozen epoch, then rates that fall from the head to a hundredth (`lr_mult`).
+            // fastai's `fine_tune`: one frozen epoch at the whole rate, then half of it at the head and a tenth of that to a
+            // hundredth at the backbone (`lr_mult`).
             layer.flag("finetune.head_epochs", 1, preset)?;
+            layer.flag("finetune.whole_lr_scale", 0.5, preset)?;
+            layer.flag("finetune.backbone_lr_scale", 0.1, preset)?;
             layer.flag("optimizer.layer_decay", 0.8, preset)?;
-            layer.flag("optimizer.layer_decay_min_scale", 0.01, preset)?;
+            layer.flag("optimizer.layer_decay_min_scale", 0.1, preset)?;
         }
         if self.gradual_unfreeze {
             layer.flag("finetune.unfreeze_every", 1, preset)?;

@@ -256,6 +256,61 @@ fn weights_that_cannot_be_meant_are_refused_with_a_hint_and_nothing_left_behind(
     assert!(!folder.join("runs").exists() && !folder.join("danlu_was_here").exists());
 }
 
+/// Puts NaN into the first value of an f32 tensor of a safetensors file.
+fn poison(path: &Path, key: &str) {
+    let mut bytes = std::fs::read(path).expect("is there");
+    let header = 8 + u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize;
+    let tensors: serde_json::Value = serde_json::from_slice(&bytes[8..header]).expect("a header");
+    assert_eq!(tensors[key]["dtype"], "F32", "{key}");
+    let at = header + tensors[key]["data_offsets"][0].as_u64().expect("an offset") as usize;
+    bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(path, bytes).expect("writes");
+}
+
+#[test]
+fn a_weight_that_is_no_number_is_named_on_every_way_in() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    pretrain(folder);
+    images(&folder.join("photos"), 1);
+    let image = "photos/above/0.png";
+    poison(&folder.join("runs/first/weights/best.safetensors"), "fc.weight");
+    std::fs::copy(folder.join("runs/first/weights/best.safetensors"), folder.join("w.safetensors"))
+        .expect("copies");
+    // A converter loses nothing, not even this, and says so.
+    for to in ["w.pth", "hf"] {
+        let text = stderr(danlu(folder).args(["weights", "convert", "w.safetensors", to]));
+        assert!(text.contains("NaN or infinite were kept as they are: `fc.weight` (1 value)"), "{text}");
+    }
+    let output = danlu(folder).args(["weights", "inspect", "w.pth"]).assert().success();
+    let text = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+    let is_named = |line: &str| line.starts_with("fc.weight ") && line.ends_with("1 NaN or infinite");
+    assert!(text.contains("1 tensors hold values that are NaN") && text.lines().any(is_named), "{text}");
+    let refused: [(&[&str], &str); 8] = [
+        (&["train", "demo", "--weights", "w.safetensors"], "w.safetensors"),
+        (&["train", "demo", "--network", "small", "--set", "network.width=8", "--weights", "w.pth"], "w.pth"),
+        (&["train", "demo", "--weights", "hf"], "hf"),
+        (&["train", "demo", "--weights", "runs/first"], "best.safetensors"),
+        (&["predict", "w.safetensors", image], "w.safetensors"),
+        (&["predict", "runs/first", image], "best.safetensors"),
+        (&["export", "runs/first", "--to", "onnx"], "best.safetensors"),
+        (&["weights", "average", "w.pth", "w.safetensors", "--out", "mean.pth"], "w.pth"),
+    ];
+    for (arguments, file) in refused {
+        let output = danlu(folder).args(arguments).assert().code(2);
+        let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+        let expected = "has weights that are NaN or infinite: `fc.weight` (1 value)";
+        assert!(text.contains(expected) && text.contains(file) && text.contains("hint:"), "{text}");
+    }
+    assert!(!folder.join("mean.pth").exists() && !folder.join("runs/first/export/model.onnx").exists());
+    // A head that is replaced does not matter.
+    danlu(folder)
+        .args(["train", "photos", "--weights", "w.safetensors", "--epochs", "1", "--name", "head", "--quiet"])
+        .args(["--set", "data.val=0.5"])
+        .assert()
+        .success();
+}
+
 #[test]
 fn a_run_is_exported_checked_on_its_validation_images_and_every_file_predicts_the_same() {
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -256,12 +256,16 @@ impl Dataset {
             classes.len()
         ));
         if !broken.is_empty() {
-            found.push(format!("{} images cannot be read and are left out", broken.len()));
+            found.push(match broken.len() {
+                1 => "1 image cannot be read and is left out".to_owned(),
+                count => format!("{count} images cannot be read and are left out"),
+            });
         }
         let leaks = leaks(&digests, &train.samples, &[&val.samples, &test.samples]);
         if leaks > 0 {
+            let which = if leaks == 1 { "image is" } else { "images are" };
             found.push(format!(
-                "{leaks} training images are in the validation or test set too (same content): see `danlu audit`"
+                "{leaks} training {which} in the validation or test set too (same content): see `danlu audit`"
             ));
         }
         Ok(Dataset {

@@ -14,6 +14,7 @@ use crate::{Batch, DataError, stall};
 /// The batches of one epoch, in order. Dropping it stops its threads.
 #[derive(Debug)]
 pub struct Epoch {
+    inner: Arc<Inner>,
     next: usize,
     end: usize,
     asked: usize,
@@ -32,6 +33,7 @@ impl Epoch {
         let (finished, made) = unbounded();
         let ahead = inner.config.prefetch.max(1);
         let mut iterator = Epoch {
+            inner: inner.clone(),
             next: first,
             end,
             asked: first,
@@ -75,6 +77,11 @@ impl Epoch {
             let _ = tickets.send(self.asked); // fails only where every thread has ended; `next` reports that
             self.asked += 1;
         }
+    }
+
+    /// Takes back the memory of a batch that is done with, for the next ones: fresh memory of that size costs a page fault for every 4 KiB.
+    pub fn recycle(&self, batch: Batch) {
+        self.inner.recycle(batch);
     }
 
     /// How long the iterator has waited for data so far; the trainer's idle time.

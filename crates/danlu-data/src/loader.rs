@@ -4,7 +4,7 @@
 //! where an epoch was taken up again changes a pixel.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use crate::cache::{Kept, Plan};
@@ -120,6 +120,8 @@ pub(crate) struct Inner {
     /// Random windows may be decoded alone (feature `turbo`).
     windows: bool,
     report: CacheReport,
+    /// Pixel buffers of batches that were given back.
+    spare: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Loader {
@@ -151,7 +153,9 @@ impl Loader {
             augment.validate_for(config.size)?;
         }
         let (kept, windows, report) = keep(&data, &samples, &config)?;
-        Ok(Loader { inner: Arc::new(Inner { data, samples, config, kept, windows, report }) })
+        Ok(Loader {
+            inner: Arc::new(Inner { data, samples, config, kept, windows, report, spare: Mutex::default() }),
+        })
     }
 
     /// Where decoded images are kept, and how many are there now.
@@ -287,7 +291,8 @@ impl Inner {
         let draws = &order[start..(start + self.config.batch_size).min(order.len())];
         let [h, w] = self.config.size;
         let c = self.data.channels;
-        let mut batch = Batch { index, shape: [0, h, w, c], ..Batch::default() };
+        let images = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        let mut batch = Batch { index, images, shape: [0, h, w, c], ..Batch::default() };
         batch.images.reserve_exact(draws.len() * h * w * c);
         for &(place, repeat) in draws {
             let sample = self.samples[place as usize];
@@ -385,6 +390,15 @@ impl Inner {
                 }
                 Ok(then((&image).into()))
             }
+        }
+    }
+
+    /// Takes back the memory of a batch, at most for as many as are made ahead.
+    pub(crate) fn recycle(&self, mut batch: Batch) {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() <= self.config.prefetch {
+            batch.images.clear();
+            spare.push(batch.images);
         }
     }
 

@@ -254,6 +254,35 @@ fn an_epoch_is_every_training_image_once_whatever_the_threads() {
 }
 
 #[test]
+fn a_last_batch_that_is_not_full_is_left_out_where_that_is_asked_for() {
+    let make = |drop_last, batch_size| {
+        let config = DataConfig { limit: Some(0.05), drop_last, ..DataConfig::default() };
+        let data = Arc::new(Dataset::demo(&config).unwrap());
+        let loader = LoaderConfig::train(&config, &AugmentConfig::default(), [28, 28], batch_size, 7);
+        Loader::new(data, Part::Train, loader).unwrap()
+    };
+    let samples = |loader: &Loader, epoch| -> Vec<Vec<u32>> {
+        loader.epoch(epoch, 0).map(|batch| batch.unwrap().samples).collect()
+    };
+    // 240 images in batches of 64: 3 are full, 48 images are left.
+    let (kept, dropped) = (make(false, 64), make(true, 64));
+    assert_eq!((kept.len(), kept.batches_per_epoch(), dropped.batches_per_epoch()), (240, 4, 3));
+    let (all, full) = (samples(&kept, 1), samples(&dropped, 1));
+    assert_eq!(all.iter().map(Vec::len).collect::<Vec<_>>(), [64, 64, 64, 48]);
+    assert_eq!(full, all[..3], "the others are the same");
+    // Another epoch leaves other images out.
+    let mut next: Vec<u32> = samples(&dropped, 2).concat();
+    assert!(all[3].iter().any(|sample| next.contains(sample)));
+    // Nothing is left out where every batch is full, nor ever of an evaluation.
+    assert_eq!(samples(&make(true, 60), 1).concat().len(), 240);
+    let config = DataConfig { limit: Some(0.05), drop_last: true, ..DataConfig::default() };
+    let evaluate = LoaderConfig::evaluate(&config, [28, 28], 64);
+    let loader = Loader::new(dropped.dataset().clone(), Part::Train, evaluate).unwrap();
+    next = samples(&loader, 0).concat();
+    assert_eq!(next, dropped.dataset().train.samples);
+}
+
+#[test]
 fn class_balanced_sampling_draws_every_class_about_equally() {
     let folder = tempfile::tempdir().unwrap();
     class_folders(folder.path(), &["a"], 200);

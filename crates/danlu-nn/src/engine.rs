@@ -168,6 +168,31 @@ impl Engine {
         Ok(())
     }
 
+    /// Replaces the last layer by a new linear layer of `classes` outputs (`model.fc = nn.Linear(in, classes)`), drawn as `init`
+    /// says. As in PyTorch it trains, whatever is frozen; all else stays as it is. Stops averaging.
+    ///
+    /// # Errors
+    /// As [`Graph::with_classes`] and [`initialize`](Engine::initialize).
+    pub fn replace_head(&mut self, classes: usize, init: &InitConfig, seed: u64) -> Result<()> {
+        let mut new = Engine::new((*self.graph).clone().with_classes(classes)?, &self.config)?;
+        new.initialize(init, seed)?;
+        let head = self.graph.params.last().map(|param| param.layer);
+        let in_head: Vec<bool> = self.graph.params.iter().map(|param| Some(param.layer) == head).collect();
+        let named = |name: &str| self.graph.params.iter().position(|param| param.name == name);
+        let mut kept = StateDict::new();
+        for (name, tensor) in self.state_dict(WeightSet::Live)?.iter() {
+            if named(name).is_none_or(|param| !in_head[param]) {
+                kept.insert(name.to_owned(), tensor.clone());
+            }
+        }
+        new.load_matching(&kept, WeightSet::Live)?;
+        let trainable: Vec<bool> = self.trainable().iter().zip(in_head).map(|(&was, new)| was || new).collect();
+        new.set_trainable(&trainable)?;
+        new.set_bn_mode(self.bn_mode());
+        *self = new;
+        Ok(())
+    }
+
     /// Which parameters train (`requires_grad`), in the order of [`params`](Engine::params). Nothing is computed for those
     /// that do not, and there is no backward pass below the first one that does.
     ///
@@ -187,6 +212,11 @@ impl Engine {
         if self.core.settings().bn != mode {
             self.core.change_settings(&mut |settings| settings.bn = mode);
         }
+    }
+
+    /// Which batch norms use their running estimates in training.
+    pub fn bn_mode(&self) -> BnMode {
+        self.core.settings().bn
     }
 
     /// Keeps the values of these nodes until the next pass, for [`tap`](Engine::tap).

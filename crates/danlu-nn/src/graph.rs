@@ -205,6 +205,30 @@ impl Graph {
         self
     }
 
+    /// The same network with a last layer of `classes` outputs.
+    ///
+    /// # Errors
+    /// Below 2 classes, or where the last layer is not a linear one.
+    pub fn with_classes(mut self, classes: usize) -> Result<Graph> {
+        if classes < 2 {
+            return Err(NnError::Input(format!(
+                "a classifier needs at least 2 classes and {classes} were given"
+            )));
+        }
+        let Some(Node { op: Op::Linear(op), params, .. }) = self.nodes.last_mut() else {
+            let name = self.nodes.last().map_or("", |node| node.name.as_str());
+            return Err(NnError::Input(format!(
+                "the last layer `{name}` is not linear: it cannot be replaced"
+            )));
+        };
+        op.out_features = classes;
+        for &param in params.iter() {
+            self.params[param].shape[0] = classes;
+        }
+        self.classes = classes;
+        Ok(self)
+    }
+
     /// Forward floating-point operations of one image of that size.
     ///
     /// # Errors

@@ -527,3 +527,28 @@ fn a_resnet18_step_keeps_at_most_seven_tenths_of_what_pytorch_keeps() {
     let memory = engine.memory(&PlanKey::train(64, 32, 32)).unwrap();
     assert!(memory.kept * 10 <= pytorch * 7, "{} of {pytorch} bytes\n{memory}", memory.kept);
 }
+
+#[test]
+fn a_new_last_layer_trains_and_everything_else_stays() {
+    for name in ["resnet18", "mobilenet_v2", "small"] {
+        let graph = NetworkConfig::by_name(name).unwrap().build(3, 7, [32, 32]).unwrap();
+        let mut engine = Engine::new(graph, &EngineConfig { threads: 1, ..Default::default() }).unwrap();
+        engine.initialize(&InitConfig::default(), 0).unwrap();
+        let before = engine.state_dict(WeightSet::Live).unwrap();
+        engine.set_trainable(&vec![false; engine.params().len()]).unwrap();
+        engine.set_bn_mode(BnMode::RunningWhereFrozen);
+        // As many classes as before is a new layer, too.
+        for classes in [7, 4] {
+            engine.replace_head(classes, &InitConfig::default(), 1).unwrap();
+            let after = engine.state_dict(WeightSet::Live).unwrap();
+            let changed: Vec<&str> =
+                after.iter().filter(|(name, tensor)| before.get(name) != Some(tensor)).map(|(n, _)| n).collect();
+            let trains = engine.params().iter().zip(engine.trainable()).filter(|(_, trains)| **trains);
+            assert_eq!(changed, trains.map(|(param, _)| param.name.as_str()).collect::<Vec<_>>(), "{name}");
+            assert_eq!((changed.len(), engine.graph().classes()), (2, classes), "{name}");
+            assert_eq!(after.get(changed[1]).unwrap().shape, [classes]);
+        }
+        assert_eq!(engine.bn_mode(), BnMode::RunningWhereFrozen);
+        assert!(engine.replace_head(1, &InitConfig::default(), 1).is_err());
+    }
+}

@@ -78,6 +78,6 @@ pub use rules::{
     ScheduleFreeAdamWConfig, ScheduleFreeSgdConfig, SgdConfig, SwatsConfig,
 };
 pub use schedule::{
-    GroupBase, Horizon, Preview, Schedule, ScheduleConfig, ScheduleKind, ScheduleState, Unit, Warmup,
+    GroupBase, Horizon, LeadIn, Preview, Schedule, ScheduleConfig, ScheduleKind, ScheduleState, Unit, Warmup,
 };
 pub use table::{OPTIMIZERS, OptimizerInfo};

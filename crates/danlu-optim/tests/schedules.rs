@@ -2,7 +2,7 @@
 
 use danlu_optim::schedule::{LinearConfig, PolynomialConfig};
 use danlu_optim::{
-    Dtype, Group, GroupBase, GroupConfig, Horizon, OptimError, Optimizer, OptimizerConfig, ParamSpec,
+    Dtype, Group, GroupBase, GroupConfig, Horizon, LeadIn, OptimError, Optimizer, OptimizerConfig, ParamSpec,
     Preview, Schedule, ScheduleConfig, ScheduleKind, SgdConfig, TensorMut, Unit, Warmup,
 };
 use serde::Deserialize;
@@ -164,6 +164,52 @@ fn a_group_follows_its_own_schedule() {
     schedule.step_epoch(None).unwrap();
     optimizer.apply(&schedule);
     assert_eq!(optimizer.groups().iter().map(|g: &Group| g.lr).collect::<Vec<_>>(), [1.0, 0.75]);
+}
+
+#[test]
+fn after_a_lead_in_the_schedule_has_the_rest_of_the_training_for_itself() {
+    let specs = [ParamSpec::new("w", [1, 1])];
+    let rule = OptimizerConfig::Sgd(SgdConfig { lr: 1.0, momentum: 0.9, ..Default::default() });
+    let mut optimizer = Optimizer::new(&rule, &[], &specs, Dtype::F64).unwrap();
+    let lead_in = LeadIn { epochs: 2, then: 0.5 };
+    for name in ["CosineAnnealingLR", "OneCycleLR", "ReduceLROnPlateau"] {
+        let kind: ScheduleKind = serde_json::from_value(serde_json::json!({ "name": name })).unwrap();
+        let unit = if name == "ReduceLROnPlateau" { Unit::Epoch } else { Unit::Iteration };
+        let config = ScheduleConfig { kind, unit, warmup: None };
+        let horizon = |epochs| Horizon { epochs, iterations_per_epoch: 3 };
+        let bases = [GroupBase { lr: 0.5, momentum: Some(0.9) }];
+        let mut alone = Schedule::new(&config, &bases, horizon(4)).unwrap();
+        let mut schedule = Schedule::after(&config, optimizer.groups(), horizon(6), lead_in).unwrap();
+        for epoch in 0..6 {
+            for _ in 0..3 {
+                // A resume in any place goes on alike.
+                let state = serde_json::to_string(&schedule.state_dict()).unwrap();
+                schedule = Schedule::after(&config, optimizer.groups(), horizon(6), lead_in).unwrap();
+                schedule.load_state_dict(&serde_json::from_str(&state).unwrap()).unwrap();
+                optimizer.apply(&schedule);
+                let now = (schedule.lrs(), schedule.momenta());
+                if epoch < 2 {
+                    assert_eq!(now, (&[1.0][..], &[None][..]), "{name}");
+                } else {
+                    assert_eq!(now, (alone.lrs(), alone.momenta()), "{name}, epoch {epoch}");
+                    alone.step_iteration();
+                }
+                schedule.step_iteration();
+            }
+            schedule.step_epoch(Some(1.0)).unwrap();
+            if epoch >= 2 {
+                alone.step_epoch(Some(1.0)).unwrap();
+            }
+        }
+    }
+    // A training that ends in the lead-in sees nothing of the schedule.
+    let preview = Preview::after(
+        &ScheduleConfig::default(),
+        optimizer.groups(),
+        Horizon { epochs: 1, iterations_per_epoch: 1 },
+        lead_in,
+    );
+    assert_eq!(preview.unwrap().lrs, [[1.0]]);
 }
 
 #[test]

@@ -102,6 +102,11 @@ impl Advisor<'_> {
         freeze.is_some_and(|patterns| patterns.iter().any(|pattern| pattern == "backbone"))
     }
 
+    /// Whether the last layer trains before the whole network does.
+    fn trains_the_head_first(&self) -> bool {
+        self.given_number("finetune.head_epochs").is_some()
+    }
+
     fn given_number(&self, key: &str) -> Option<usize> {
         self.given(key).and_then(Value::as_f64).filter(|value| *value >= 1.0).map(|value| value as usize)
     }
@@ -303,13 +308,16 @@ impl Advisor<'_> {
                 let fresh = round(at_128 * batch_size as f64 / 128.0).clamp(0.01, 0.4);
                 // A head that trains alone starts from nothing, and nothing that is good can be spoilt.
                 let head_alone = pretrained && self.freezes_backbone();
-                let lr = if pretrained && !head_alone { round(fresh / 10.0) } else { fresh };
+                let head_first = pretrained && !head_alone && self.trains_the_head_first();
+                let lr = if pretrained && !head_alone && !head_first { round(fresh / 10.0) } else { fresh };
                 self.choose("optimizer.name", "sgd", "convolutional networks trained with it are at least as accurate on new images as with adaptive rules", "Wilson et al. 2017, arXiv 1705.08292");
                 self.choose(
                     "optimizer.lr",
                     lr,
                     if head_alone {
                         format!("a new last layer alone trains: the rate of a fresh start, {at_128} at 128 images, in proportion to the batch of {batch_size}")
+                    } else if head_first {
+                        format!("a new last layer begins alone: the rate of a fresh start, {at_128} at 128 images, in proportion to the batch of {batch_size}")
                     } else if pretrained {
                         format!("a tenth of what a fresh start takes at a batch of {batch_size}: weights that are good should move little")
                     } else {
@@ -317,12 +325,16 @@ impl Advisor<'_> {
                         format!("{at_128} at 128 images{few}, in proportion to the batch of {batch_size}")
                     },
                     match (pretrained, few) {
-                        (true, _) if head_alone => "Goyal et al. 2017, arXiv 1706.02677",
+                        (true, _) if head_alone || head_first => "Goyal et al. 2017, arXiv 1706.02677",
                         (true, _) => "Li et al. 2020, arXiv 2002.11770",
                         (false, true) => FEW,
                         (false, false) => "Goyal et al. 2017, arXiv 1706.02677",
                     },
                 );
+                if head_first {
+                    let reason = "weights that are good should move little: a tenth of what the new last layer takes";
+                    self.choose("finetune.backbone_lr_scale", 0.1, reason, "Li et al. 2020, arXiv 2002.11770");
+                }
                 self.choose("optimizer.momentum", 0.9, "averages about 10 updates", "Sutskever et al. 2013");
                 self.choose("optimizer.nesterov", true, "looks ahead, at no cost", "Sutskever et al. 2013");
                 self.choose(

@@ -31,10 +31,15 @@ pub struct FinetuneConfig {
     /// than one epoch and the augmentation makes the same pictures again (none, or flips and quarter turns alone). Default
     /// true. At most a quarter of the free memory; what does not fit is computed each time.
     pub cache_features: bool,
-    /// Epochs at the start in which the head alone trains; then the whole network does. Default 0. 1 or 2 let a new
-    /// head settle before its first, large gradients reach the pretrained layers (fastai's `fine_tune`).
+    /// Epochs at the start in which the head alone trains, at the optimizer's `lr` as it is; then the whole network does, and the
+    /// schedule begins. Default 0. 1 or 2 let a new head settle before its first, large gradients reach the pretrained
+    /// layers (fastai's `fine_tune`).
     #[schemars(range(min = 0, max = 100_000))]
     pub head_epochs: u32,
+    /// Factor on every learning rate once `head_epochs` are over. Default 1. 0.5 is fastai's: a head that has settled takes smaller
+    /// steps.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub whole_lr_scale: f64,
     /// Epochs after which the next quarter of the backbone begins to train, the last layers first, once `head_epochs` are over
     /// (gradual unfreezing, Howard and Ruder 2018, arXiv 1801.06146). Default 0: the whole backbone at once.
     #[schemars(range(min = 0, max = 100_000))]
@@ -60,6 +65,7 @@ impl Default for FinetuneConfig {
             frozen_norm: FrozenNorm::Running,
             cache_features: true,
             head_epochs: 0,
+            whole_lr_scale: 1.0,
             unfreeze_every: 0,
             backbone_lr_scale: 1.0,
             mean: None,
@@ -119,9 +125,13 @@ impl FinetuneConfig {
         if let Some(pattern) = self.freeze.iter().find(|pattern| pattern.is_empty()) {
             fault("freeze", format!("holds {pattern:?}, expected `backbone` or a pattern"), None);
         }
-        if !(self.backbone_lr_scale > 0.0 && self.backbone_lr_scale <= 1.0) {
-            let message = format!("is {}, expected above 0 to 1", self.backbone_lr_scale);
-            fault("backbone_lr_scale", message, Some("to train the head alone: `--freeze backbone`"));
+        for (key, scale) in
+            [("backbone_lr_scale", self.backbone_lr_scale), ("whole_lr_scale", self.whole_lr_scale)]
+        {
+            if !(scale > 0.0 && scale <= 1.0) {
+                let message = format!("is {scale}, expected above 0 to 1");
+                fault(key, message, Some("to train the head alone: `--freeze backbone`"));
+            }
         }
         if self.mean.is_some() != self.std.is_some() {
             fault("mean", "and `finetune.std` belong together".to_owned(), Some("give both or neither"));
@@ -155,6 +165,7 @@ mod tests {
         let config = FinetuneConfig {
             weights: Some(String::new()),
             backbone_lr_scale: 0.0,
+            whole_lr_scale: f64::NAN,
             freeze: vec![String::new()],
             mean: Some(vec![0.5]),
             ..FinetuneConfig::default()
@@ -163,7 +174,13 @@ mod tests {
         let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
         assert_eq!(
             keys,
-            ["finetune.weights", "finetune.freeze", "finetune.backbone_lr_scale", "finetune.mean"]
+            [
+                "finetune.weights",
+                "finetune.freeze",
+                "finetune.backbone_lr_scale",
+                "finetune.whole_lr_scale",
+                "finetune.mean"
+            ]
         );
         let strict = FinetuneConfig { strict: true, ..FinetuneConfig::default() };
         assert!(strict.faults()[0].hint.as_deref().is_some_and(|hint| hint.contains("--weights")));

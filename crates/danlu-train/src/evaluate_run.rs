@@ -159,6 +159,7 @@ fn judge(
     let graph = recipe.network.build(info.channels, info.classes.len(), size)?;
     let mut engine = Engine::new(graph, &engine_config(recipe))?;
     let weights = danlu_weights::read_state_dict(&run.best_weights())?;
+    danlu_weights::check_finite(&weights.state).map_err(|error| error.of_file(&weights.path))?;
     engine.load_state_dict(&weights.state, WeightSet::Live)?;
     let images = dataset.part(part).len();
     // A small set is no reason to refuse a large batch.

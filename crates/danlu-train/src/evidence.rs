@@ -105,6 +105,8 @@ impl Collector {
         let engine_of_probe = &mut probe.engine;
         engine_of_probe.load_state_dict(&weights, WeightSet::Live)?;
         engine_of_probe.set_trainable(engine.trainable())?;
+        // Batch norms of frozen layers compute here what they compute in the training.
+        engine_of_probe.set_bn_mode(engine.bn_mode());
         let input = Input {
             images: Images::U8 { data: &few.images, mean: &stats.mean, std: &stats.std },
             shape: few.shape,
@@ -207,6 +209,59 @@ fn digits(value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn frozen_batch_norms_are_seen_with_the_statistics_that_the_training_uses() {
+        let network = danlu_nn::NetworkConfig::by_name("small").expect("is known");
+        let graph = network.build(1, 3, [16, 16]).expect("builds");
+        let config = EngineConfig { threads: 1, ..EngineConfig::default() };
+        let mut engine = Engine::new(graph, &config).expect("starts");
+        engine.initialize(&danlu_nn::InitConfig::default(), 0).expect("draws");
+        // Estimates of other images than these, as of weights that come from elsewhere.
+        let mut state = StateDict::new();
+        for (name, tensor) in engine.state_dict(WeightSet::Live).expect("has one").iter() {
+            let mut tensor = tensor.clone();
+            match name.rsplit('.').next() {
+                Some("running_mean") => tensor.data.fill(0.5),
+                Some("running_var") => tensor.data.fill(3.0),
+                _ => {}
+            }
+            state.insert(name.to_owned(), tensor);
+        }
+        engine.load_state_dict(&state, WeightSet::Live).expect("loads");
+        let head: Vec<bool> = engine.params().iter().map(|info| info.name.starts_with("fc.")).collect();
+        engine.set_trainable(&head).expect("as many");
+        engine.set_bn_mode(danlu_nn::BnMode::RunningWhereFrozen);
+
+        let batch = Batch {
+            images: (0..8 * 16 * 16).map(|i| (i * 37 % 251) as u8).collect(),
+            shape: [8, 16, 16, 1],
+            labels: (0..8).map(|i| i % 3).collect(),
+            samples: (0..8).collect(),
+            ..Batch::default()
+        };
+        let (loss, context) = (LossConfig::default(), StepContext::default());
+        let stats = ChannelStats { mean: vec![0.5], std: vec![0.25], images: 1 };
+        let group = [batch];
+        let mut collector = Collector::new(100, 8, 1);
+        let seen = collector.before(&engine, &config, &group, &stats, &loss, &context).expect("looks");
+
+        let few = first_of(&group[0], images_looked_at(8));
+        let nodes = collector.probe.expect("was made").nodes;
+        engine.set_taps(&nodes.iter().map(|(node, ..)| *node).collect::<Vec<_>>());
+        let input = Input {
+            images: Images::U8 { data: &few.images, mean: &stats.mean, std: &stats.std },
+            shape: few.shape,
+            mix: None,
+        };
+        engine.forward_backward(&input, &Targets::Classes(&few.labels), &loss, &context).expect("runs");
+        let own: Vec<ActivationEvidence> = nodes
+            .iter()
+            .map(|(node, name, channels)| statistics(name, &engine.tap(*node).expect("is kept"), *channels))
+            .collect();
+        assert_eq!(seen.activations, own);
+        assert!(own.len() > 3);
+    }
 
     #[test]
     fn dead_channels_and_zeros_are_counted() {

@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use danlu_nn::{BnMode, Graph, NetworkConfig, StateDict};
-use danlu_optim::{Dtype, GroupConfig, GroupingConfig, ParamSpec, glob};
+use danlu_nn::{BnMode, Engine, EngineConfig, Graph, NetworkConfig, StateDict};
+use danlu_optim::{
+    Dtype, Group, GroupConfig, GroupingConfig, Horizon, LeadIn, Optimizer, ParamSpec, Preview, Schedule, glob,
+};
 use danlu_recipe::{FrozenNorm, Head, Layer, Origin, Recipe};
 use danlu_weights::{
     IMAGENET_MEAN, IMAGENET_STD, LoadOptions, LoadReport, Loaded, ModelCard, Pretrained, WeightsError,
@@ -155,7 +157,7 @@ impl Source {
                 notes.push(format!("new head: the weights are for {found} classes, the task has {expected}"));
                 match_state_dict(&targets, &state, &LoadOptions { replace_head: true, ..options })?
             }
-            other => other?,
+            other => other.map_err(|error| error.of_file(&path))?,
         };
         let path = std::fs::canonicalize(&path).unwrap_or(path).display().to_string();
         let origin = WeightsOrigin { path, format: format.name(), notes, report: matched.report };
@@ -303,6 +305,36 @@ pub(crate) fn grouping(recipe: &Recipe, graph: &Graph) -> GroupingConfig {
     GroupingConfig { groups, ..own.clone() }
 }
 
+/// The schedule of a training: begun once the head has had its epochs alone.
+pub(crate) fn schedule(
+    recipe: &Recipe,
+    optimizer: &Optimizer,
+    horizon: Horizon,
+) -> Result<Schedule, TrainError> {
+    Ok(Schedule::after(&recipe.schedule, optimizer.groups(), horizon, lead_in(recipe))?)
+}
+
+fn lead_in(recipe: &Recipe) -> LeadIn {
+    let finetune = &recipe.finetune;
+    LeadIn { epochs: u64::from(finetune.head_epochs), then: finetune.whole_lr_scale }
+}
+
+/// The learning rates of a whole training and its parameter groups, without training: what `danlu show schedule` draws.
+///
+/// # Errors
+/// What the optimizer or the schedule refuses.
+pub fn preview_schedule(
+    recipe: &Recipe,
+    graph: &Graph,
+    iterations_per_epoch: u64,
+) -> Result<(Preview, Vec<Group>), TrainError> {
+    let engine = Engine::new(graph.clone(), &EngineConfig { threads: 1, ..EngineConfig::default() })?;
+    let optimizer = crate::session::optimizer(recipe, &engine)?;
+    let horizon = Horizon { epochs: u64::from(recipe.train.epochs), iterations_per_epoch };
+    let preview = Preview::after(&recipe.schedule, optimizer.groups(), horizon, lead_in(recipe))?;
+    Ok((preview, optimizer.groups().to_vec()))
+}
+
 /// Refuses patterns that match nothing and a network of which nothing would train, before anything is written.
 pub(crate) fn check(recipe: &Recipe, graph: &Graph) -> Result<(), TrainError> {
     let params = graph.params();
@@ -330,7 +362,6 @@ pub(crate) fn bn_mode(recipe: &Recipe) -> BnMode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use danlu_optim::Optimizer;
 
     fn trainable(toml: &str, epoch: u64) -> Vec<(String, bool, f64)> {
         let layer = Layer::from_toml(toml, "r.toml").expect("is TOML");

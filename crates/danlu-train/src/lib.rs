@@ -43,7 +43,7 @@ pub use evaluate_run::{
 pub use events::{EpochEvent, Event, read_events};
 pub use explain::{GradCam, Heat};
 pub use export::{ExportFormat, ExportOptions, Exported, FoldedLayer, export_run};
-pub use finetune::{InitialWeights, WeightsOrigin};
+pub use finetune::{InitialWeights, WeightsOrigin, preview_schedule};
 pub use journal::read_journal;
 pub use machine::{StepSpeed, available_memory, measure_steps};
 pub use metrics::{ClassMetrics, Metrics, Tally, argmax, softmax};

@@ -6,7 +6,9 @@ use danlu_data::{
     DataConfig, Fit, Interpolation, Pixels, TestViews, fit_image, load_image, load_image_bytes,
 };
 use danlu_nn::{Engine, EngineConfig, Graph, WeightSet};
-use danlu_weights::{LoadOptions, Loaded, Resize, identify, match_state_dict, read_state_dict};
+use danlu_weights::{
+    LoadOptions, Loaded, Resize, check_finite, identify, match_state_dict, read_state_dict,
+};
 use serde::Serialize;
 
 use crate::error::TrainError;
@@ -58,6 +60,7 @@ impl Predictor {
         let graph = recipe.network.build(info.channels, info.classes.len(), [side, side])?.without_dropout();
         let mut engine = Engine::new(graph, &engine_config(&recipe))?;
         let weights = read_state_dict(&run.best_weights())?;
+        check_finite(&weights.state).map_err(|error| error.of_file(&weights.path))?;
         engine.load_state_dict(&weights.state, WeightSet::Live)?;
         Ok(Predictor {
             engine,
@@ -139,7 +142,8 @@ impl Predictor {
         let graph = config.build(channels, classes.len(), size)?.without_dropout();
         let graph = fitting_graph(graph, state)?;
         let options = LoadOptions { strict: true, ..LoadOptions::default() };
-        let matched = match_state_dict(&targets_of(&graph), state, &options)?;
+        let matched =
+            match_state_dict(&targets_of(&graph), state, &options).map_err(|error| error.of_file(path))?;
         let mut engine = Engine::new(graph, &EngineConfig::default())?;
         engine.load_state_dict(&matched.state, WeightSet::Live)?;
         Ok(Predictor { engine, data, size, classes, channels, mean, std, notes, folds: true })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use danlu_data::{ChannelStats, DataConfig, Dataset, LoaderConfig, Part, channel_stats};
 use danlu_nn::{Engine, EngineConfig, Graph, MemoryReport, PlanKey};
-use danlu_optim::{Horizon, Schedule};
+use danlu_optim::Horizon;
 use danlu_recipe::{
     Choice, DataFacts, Device, Layer, Origin, Precision, Preset, Recipe, Resolved, advise, resolve,
 };
@@ -249,7 +249,7 @@ impl Prepared {
             epochs: u64::from(recipe.train.epochs),
             iterations_per_epoch: self.iterations_per_epoch() as u64,
         };
-        Schedule::per_group(&recipe.schedule, optimizer.groups(), horizon)?;
+        crate::finetune::schedule(recipe, &optimizer, horizon)?;
         Ok(())
     }
 

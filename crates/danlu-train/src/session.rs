@@ -90,7 +90,7 @@ impl Session {
             epochs: u64::from(recipe.train.epochs),
             iterations_per_epoch: prepared.iterations_per_epoch() as u64,
         };
-        let mut schedule = Schedule::per_group(&recipe.schedule, optimizer.groups(), horizon)?;
+        let mut schedule = finetune::schedule(&recipe, &optimizer, horizon)?;
 
         let (data, batch_size) = (&recipe.data, recipe.train.batch_size);
         let mut train = LoaderConfig::train(data, &recipe.augment, prepared.size, batch_size, seed);

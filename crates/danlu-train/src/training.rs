@@ -377,6 +377,7 @@ impl Session {
             clock.wait += batches.waited() - waited;
             clock.train += begun.elapsed();
             clock.images += group.iter().map(|batch| batch.len() as u64).sum::<u64>();
+            group.into_iter().for_each(|batch| batches.recycle(batch));
             clock.iterations += 1;
             observer.iteration(&self.progress(lr, clock));
             if self.must_stop(stop) {

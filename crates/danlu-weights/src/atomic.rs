@@ -22,6 +22,14 @@ pub fn write_atomic(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io:
     let name = path
         .file_name()
         .ok_or_else(|| fail(io::Error::new(io::ErrorKind::InvalidInput, "the path names no file")))?;
+    // The rename would put a file in the place of a device or a pipe.
+    match fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => return Err(fail(io::ErrorKind::IsADirectory.into())),
+        Ok(meta) if !meta.is_file() => {
+            return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, "it is a device or a pipe")));
+        }
+        _ => {}
+    }
     let unique = COUNTER.fetch_add(1, Ordering::Relaxed);
     let mut temporary = std::ffi::OsString::from(".");
     temporary.push(name);
@@ -73,6 +81,20 @@ mod tests {
         .unwrap_err();
         assert!(error.to_string().contains("disk on fire"), "{error}");
         assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_not_replaced_by_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("w.pth");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        for path in [&socket, folder.path()] {
+            let error = write_atomic(path, |_| Ok(())).unwrap_err();
+            assert!(error.hint().is_some_and(|hint| hint.contains("a file")), "{error}");
+        }
+        assert!(!fs::metadata(&socket).unwrap().is_file());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 

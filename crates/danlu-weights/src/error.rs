@@ -133,9 +133,13 @@ pub enum WeightsError {
         looks_like: Option<String>,
     },
     /// Weights that are NaN or infinite.
-    #[error("{} not finite", tensors.iter().take(6).map(|(key, count)| format!("`{key}` has {count} values that are"))
-        .collect::<Vec<_>>().join(", "))]
+    #[error(
+        "{}weights that are NaN or infinite: {}",
+        path.as_ref().map(|path| format!("`{}` has ", path.display())).unwrap_or_default(), counted(tensors)
+    )]
     NonFinite {
+        /// The file, where one is known.
+        path: Option<PathBuf>,
         /// Tensors and how many of their values are NaN or infinite.
         tensors: Vec<(String, usize)>,
     },
@@ -185,6 +189,21 @@ pub enum WeightsError {
     },
 }
 
+/// `a` (2 values), `b` (1 value) and 3 more tensors.
+pub(crate) fn counted(tensors: &[(String, usize)]) -> String {
+    const SHOWN: usize = 6;
+    let one = |(key, count): &(String, usize)| match count {
+        1 => format!("`{key}` (1 value)"),
+        count => format!("`{key}` ({count} values)"),
+    };
+    let shown = tensors.iter().take(SHOWN).map(one).collect::<Vec<_>>().join(", ");
+    match tensors.len().saturating_sub(SHOWN) {
+        0 => shown,
+        1 => format!("{shown} and 1 more tensor"),
+        more => format!("{shown} and {more} more tensors"),
+    }
+}
+
 impl WeightsError {
     /// What to do next, for the `hint:` line below the error.
     pub fn hint(&self) -> Option<String> {
@@ -192,6 +211,9 @@ impl WeightsError {
             WeightsError::Io { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => "check the path; is it relative to another folder?",
                 io::ErrorKind::PermissionDenied => "check the permissions of the file and its folder",
+                io::ErrorKind::IsADirectory
+                | io::ErrorKind::NotADirectory
+                | io::ErrorKind::InvalidInput => "name a file, in a folder that exists",
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     "free some space; nothing was left half-written"
                 }
@@ -226,14 +248,15 @@ impl WeightsError {
             WeightsError::NoSuchTopLevelKey { .. } => "name one of the keys that the file has, or none",
             WeightsError::Mismatch(_) => "without `strict`, what does not fit is left out and listed",
             WeightsError::HeadMismatch { .. } => {
-                "ask for a new head: the last layer is then trained from scratch for your classes"
+                "ask for a new head (`finetune.head = \"new\"`, without `--strict`): the last layer is then trained from scratch for your classes"
             }
             WeightsError::InputChannels { .. } => {
                 "ask for the input channels to be adapted, or convert the images"
             }
             WeightsError::OtherArchitecture { looks_like: Some(name), .. } => {
+                let name = name.split(' ').next().unwrap_or_default();
                 return Some(format!(
-                    "choose that network (`--network`, here {name}), or weights of the one you chose"
+                    "choose that network (`--network {name}`), or weights of the one you chose"
                 ));
             }
             WeightsError::OtherArchitecture { .. } => "choose the network that the weights were trained with",
@@ -264,6 +287,15 @@ impl WeightsError {
     pub fn is_write_error(&self) -> bool {
         matches!(self, WeightsError::Io { action: "write" | "create", source, .. }
             if !matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput))
+    }
+
+    /// The error with the file that it is about, where it says none yet.
+    #[must_use]
+    pub fn of_file(mut self, file: &Path) -> Self {
+        if let WeightsError::NonFinite { path: path @ None, .. } = &mut self {
+            *path = Some(file.to_path_buf());
+        }
+        self
     }
 
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> WeightsError {

@@ -67,6 +67,21 @@ fn summarise(name: &str, tensor: &Tensor) -> TensorSummary {
     }
 }
 
+/// Refuses weights that are NaN or infinite, each tensor named: a network of which one is says nothing of any image.
+///
+/// # Errors
+/// [`WeightsError::NonFinite`].
+pub fn check_finite(state: &StateDict) -> Result<()> {
+    let tensors = non_finite(state);
+    if tensors.is_empty() { Ok(()) } else { Err(WeightsError::NonFinite { path: None, tensors }) }
+}
+
+fn non_finite(state: &StateDict) -> Vec<(String, usize)> {
+    let count = |tensor: &Tensor| tensor.data.iter().filter(|value| !value.is_finite()).count();
+    let counts = state.iter().map(|(name, tensor)| (name.to_owned(), count(tensor)));
+    counts.filter(|(_, count)| *count > 0).collect()
+}
+
 /// How one tensor differs between two files.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TensorDiff {
@@ -144,11 +159,13 @@ fn compare(name: &str, a: &Tensor, b: &Tensor) -> Option<TensorDiff> {
 /// averaged too, so batch norm should be re-estimated on training data afterwards (PyTorch's `update_bn`).
 ///
 /// # Errors
-/// [`WeightsError::NotAlike`] where keys or sizes differ, or nothing was given.
+/// [`WeightsError::NotAlike`] where keys or sizes differ, or nothing was given; [`WeightsError::NonFinite`] where one of them
+/// would spoil the mean.
 pub fn average(states: &[&StateDict]) -> Result<StateDict> {
     let not_alike = |what: String| WeightsError::NotAlike { what };
     let (first, others) =
         states.split_first().ok_or_else(|| not_alike("no checkpoint was given".to_owned()))?;
+    states.iter().try_for_each(|state| check_finite(state))?;
     for (index, other) in others.iter().enumerate() {
         if let Some(key) = other.keys().find(|key| first.get(key).is_none()) {
             return Err(not_alike(format!("`{key}` is in checkpoint {} and not in the first", index + 2)));
@@ -208,7 +225,12 @@ impl WriteFormat {
 /// # Errors
 /// As [`read_state_dict`] and the writers.
 pub fn convert(from: &Path, to: &Path, format: WriteFormat) -> Result<Loaded> {
-    let loaded = read_state_dict(from)?;
+    let mut loaded = read_state_dict(from)?;
+    let broken = non_finite(&loaded.state);
+    if !broken.is_empty() {
+        let tensors = crate::error::counted(&broken);
+        loaded.notes.push(format!("weights that are NaN or infinite were kept as they are: {tensors}"));
+    }
     match format {
         WriteFormat::Safetensors => write_safetensors(to, &loaded.state, &loaded.card)?,
         WriteFormat::Pth => write_pth(to, &loaded.state)?,
@@ -243,6 +265,16 @@ mod tests {
         assert!(diff(&a, &a).is_empty());
         let broken = state(&[("w", &[f32::NAN, 4.0])]);
         assert_eq!(diff(&state(&[("w", &[3.0, 4.0])]), &broken).values[0].max_abs, f64::INFINITY);
+    }
+
+    #[test]
+    fn an_average_with_a_value_that_is_no_number_names_its_tensor() {
+        let good = state(&[("a", &[1.0]), ("w", &[1.0, 2.0])]);
+        let bad = state(&[("a", &[f32::NAN]), ("w", &[f32::INFINITY, f32::NAN])]);
+        let error = average(&[&good, &bad]).unwrap_err().of_file(Path::new("b.pth"));
+        let expected = "`b.pth` has weights that are NaN or infinite: `a` (1 value), `w` (2 values)";
+        assert_eq!(error.to_string(), expected);
+        assert!(error.hint().is_some() && check_finite(&good).is_ok());
     }
 
     #[test]

@@ -36,7 +36,8 @@ pub use filters::{FilterReport, filter_reports};
 pub use huggingface::write_huggingface;
 pub use identify::{Identified, identify};
 pub use inspect::{
-    Inspection, TensorDiff, TensorSummary, WeightsDiff, WriteFormat, average, convert, diff, inspect,
+    Inspection, TensorDiff, TensorSummary, WeightsDiff, WriteFormat, average, check_finite, convert, diff,
+    inspect,
 };
 pub use load::{LoadOptions, LoadReport, Matched, ShapeMismatch, match_state_dict};
 pub use onnx::{ONNX_OPSET, OnnxOptions, Parity, export_onnx, onnx_bytes};

@@ -5,7 +5,7 @@ use crate::names::translate;
 use crate::safetensors_file::is_counter;
 use crate::{Result, StateDict, Tensor, WeightsError};
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 /// How to treat keys that do not fit.
@@ -149,7 +149,7 @@ pub fn match_state_dict(
     let first = input_layer(targets.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())));
 
     let mut state = Vec::with_capacity(targets.len());
-    let mut bad = BTreeMap::new();
+    let mut bad = Vec::new();
     for (name, shape) in targets {
         let Some((source_name, tensor)) = offered.get(name.as_str()) else {
             match () {
@@ -174,7 +174,7 @@ pub fn match_state_dict(
         };
         let non_finite = tensor.data.iter().filter(|value| !value.is_finite()).count();
         if non_finite > 0 {
-            bad.insert(name.clone(), non_finite);
+            bad.push((name.clone(), non_finite));
         }
         if *source_name != name {
             report.renamed.push(((*source_name).to_owned(), name.clone()));
@@ -186,7 +186,7 @@ pub fn match_state_dict(
         state.push((name.clone(), tensor));
     }
     if !bad.is_empty() {
-        return Err(WeightsError::NonFinite { tensors: bad.into_iter().collect() });
+        return Err(WeightsError::NonFinite { path: None, tensors: bad });
     }
     if !report.is_exact() {
         report.looks_like = identify(source).map(|found| match found.classes {

@@ -143,6 +143,10 @@ fn translate(path: &Path, error: PytorchError) -> WeightsError {
         PytorchError::InvalidFormat(what) if what.contains("Expected a dictionary") => {
             WeightsError::NoTensors { path: path.to_path_buf(), detail: format!(" ({})", lower_first(&what)) }
         }
+        // The directory of a zip archive is at its end.
+        other if other.to_string().contains("EOCD") => {
+            WeightsError::malformed(path, "its zip archive has no end: the file was cut short")
+        }
         other => WeightsError::malformed(path, lower_first(&other.to_string())),
     }
 }

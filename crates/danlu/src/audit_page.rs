@@ -66,11 +66,11 @@ fn groups(out: &mut String, data: &Dataset, title: &str, list: &[Duplicates]) {
     if list.is_empty() {
         return;
     }
-    let _ = write!(out, "<h2>{title}: {} groups</h2>", list.len());
+    let _ = write!(out, "<h2>{title}: {} group{}</h2>", list.len(), if list.len() == 1 { "" } else { "s" });
     let mut sorted: Vec<&Duplicates> = list.iter().collect();
-    sorted.sort_by_key(|group| (!group.across_classes, !group.across_parts));
+    sorted.sort_by_key(|group| (!group.conflict, !group.across_classes, !group.across_parts));
     for group in sorted.iter().take(SHOWN) {
-        let class = if group.across_classes {
+        let class = if group.conflict {
             " conflict"
         } else if group.across_parts {
             " leak"

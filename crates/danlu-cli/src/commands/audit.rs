@@ -126,7 +126,7 @@ fn groups(out: &mut impl Write, title: &str, list: &[Duplicates]) -> std::io::Re
     writeln!(out, "\n{title}: {} ({parts} across parts, {classes} with different labels)", list.len())?;
     // The harmful ones first.
     let mut sorted: Vec<&Duplicates> = list.iter().collect();
-    sorted.sort_by_key(|group| (!group.across_classes, !group.across_parts));
+    sorted.sort_by_key(|group| (!group.conflict, !group.across_classes, !group.across_parts));
     for group in sorted.iter().take(SHOWN) {
         let members: Vec<String> = group
             .images

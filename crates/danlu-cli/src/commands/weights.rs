@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use danlu::weights::{
-    WriteFormat, average, convert, diff, inspect, read_state_dict, write_huggingface, write_pth,
+    WeightsError, WriteFormat, average, check_finite, convert, diff, inspect, read_state_dict, write_huggingface, write_pth,
     write_safetensors,
 };
 
@@ -82,7 +82,7 @@ pub(crate) fn run(args: WeightsArgs) -> anyhow::Result<()> {
 
 fn format_of(path: &Path) -> anyhow::Result<WriteFormat> {
     Ok(WriteFormat::of(path)
-        .ok_or_else(|| danlu::weights::WeightsError::UnknownEnding { path: path.to_path_buf() })?)
+        .ok_or_else(|| WeightsError::UnknownEnding { path: path.to_path_buf() })?)
 }
 
 fn println(text: &str) -> anyhow::Result<()> {
@@ -136,6 +136,10 @@ fn show(path: &Path, json: bool) -> anyhow::Result<()> {
     if !card.mean.is_empty() {
         writeln!(out, "  mean {:?}, std {:?}", card.mean, card.std)?;
     }
+    let broken = found.tensors.iter().filter(|tensor| tensor.non_finite > 0).count();
+    if broken > 0 {
+        writeln!(out, "  {broken} tensors hold values that are NaN or infinite: see their lines")?;
+    }
     let width = found.tensors.iter().map(|tensor| tensor.name.len()).max().unwrap_or(0);
     writeln!(
         out,
@@ -185,7 +189,12 @@ fn compare(a: &Path, b: &Path, json: bool) -> anyhow::Result<()> {
 
 fn mean(paths: &[PathBuf], out: &Path) -> anyhow::Result<()> {
     let format = format_of(out)?;
-    let loaded = paths.iter().map(|path| read_state_dict(path)).collect::<Result<Vec<_>, _>>()?;
+    let read = |path: &PathBuf| {
+        let loaded = read_state_dict(path)?;
+        check_finite(&loaded.state).map_err(|error| error.of_file(&loaded.path))?;
+        Ok::<_, WeightsError>(loaded)
+    };
+    let loaded = paths.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let state = average(&loaded.iter().map(|loaded| &loaded.state).collect::<Vec<_>>())?;
     let card = &loaded[0].card;
     match format {

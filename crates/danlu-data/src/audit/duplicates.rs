@@ -44,6 +44,8 @@ pub(super) struct Near {
     /// The largest distance between two images that put the group together.
     pub(super) distance: f32,
     pub(super) likeness: Likeness,
+    /// Members whose labels cannot all be right, however the others of the group are alike. Ascending.
+    pub(super) doubtful: Vec<u32>,
 }
 
 /// Two near images.
@@ -74,11 +76,23 @@ pub(super) fn find(looks: &[Look], classes: usize, label: impl Fn(u32) -> u32 + 
     // Whoever is near an image is near its copies.
     let copies: HashMap<u32, &Vec<u32>> =
         exact.iter().filter_map(|group| Some((*group.first()?, group))).collect();
-    for Near { members, .. } in &mut near {
+    let with_copies = |members: &mut Vec<u32>| {
         let more: Vec<u32> =
             members.iter().filter_map(|i| copies.get(i)).flat_map(|group| &group[1..]).copied().collect();
         members.extend(more);
         members.sort_unstable();
+    };
+    near.iter_mut().for_each(|group| with_copies(&mut group.members));
+    // A turned or cropped copy may rightly carry another label: those that are neither are looked at by themselves.
+    pairs.retain(|pair| pair.likeness.conflicts());
+    for Near { mut members, .. } in groups(&pairs, looks.len()) {
+        with_copies(&mut members);
+        if members.iter().any(|&i| label(i) != label(members[0]))
+            && let Some(whole) = near.iter_mut().find(|group| group.members.binary_search(&members[0]).is_ok())
+        {
+            whole.doubtful.extend(members);
+            whole.doubtful.sort_unstable();
+        }
     }
     Found { exact, near, limits }
 }
@@ -331,6 +345,36 @@ mod tests {
         expected.push(vec![20, 67]);
         assert_eq!(near, expected);
         assert!(found.near.iter().all(|group| group.likeness == Likeness::Turned));
+    }
+
+    #[test]
+    fn a_turned_copy_neither_hides_a_wrong_label_nor_makes_one() {
+        let mut images: Vec<Pixels> = (0..60).map(|seed| picture(seed, 48)).collect();
+        let mirrored = |image: &Pixels| {
+            let mut image = image.clone();
+            image.data.chunks_exact_mut(48).for_each(<[u8]>::reverse);
+            image
+        };
+        images.push(picture(3, 80)); // 60: near 3, another label
+        images.push(mirrored(&images[3])); // 61: turned, a third label
+        images.push(mirrored(&images[5])); // 62: turned, another label: an arrow to the other side
+        images.push(images[7].clone()); // 63: a copy of 7 with another label
+        images.push(picture(7, 80)); // 64: near both
+        let labels = |i: u32| match i {
+            60 | 62 | 63 => 1,
+            61 => 2,
+            _ => 0,
+        };
+        let looks: Vec<Look> = images.iter().map(|image| look(image, false)).collect();
+        let found = find(&looks, 3, labels, true);
+        let near: Vec<(Vec<u32>, Vec<u32>)> =
+            found.near.into_iter().map(|group| (group.members, group.doubtful)).collect();
+        let expected = [
+            (vec![3, 60, 61], vec![3, 60]),
+            (vec![5, 62], vec![]),
+            (vec![7, 63, 64], vec![7, 63, 64]),
+        ];
+        assert_eq!(near, expected);
     }
 
     #[test]

@@ -127,6 +127,8 @@ pub struct Duplicates {
     pub across_parts: bool,
     /// They carry more than one label: at least one of them is wrong, or the classes overlap.
     pub across_classes: bool,
+    /// Their labels cannot all be right: images of different labels are the same, or nearly, and not turned or cropped.
+    pub conflict: bool,
     /// What the least alike of them have in common.
     pub likeness: Likeness,
     /// Mean absolute difference in levels of 255; 0 for the same pixels.
@@ -144,6 +146,9 @@ pub struct Member {
     pub part: &'static str,
     /// Its class.
     pub class: String,
+    /// Its label and that of another one cannot both be right.
+    #[serde(skip)]
+    pub(crate) doubtful: bool,
 }
 
 /// Opens a data set and looks at every image of it (`data.limit` and `data.max_broken` do not count here).
@@ -254,9 +259,9 @@ impl<'a> Findings<'a> {
         let label = |i: u32| data.label(self.samples[i as usize]);
         let found = duplicates::find(&looks, data.classes.len(), label, options.near);
         let exact: Vec<Duplicates> =
-            found.exact.iter().map(|group| self.group(group, 0.0, Likeness::Same)).collect();
+            found.exact.iter().map(|group| self.group(group, group, 0.0, Likeness::Same)).collect();
         let near: Vec<Duplicates> = (found.near.iter())
-            .map(|group| self.group(&group.members, group.distance, group.likeness))
+            .map(|group| self.group(&group.members, &group.doubtful, group.distance, group.likeness))
             .collect();
         let mut counts = vec![[0; 3]; data.classes.len()];
         for &sample in &self.samples {
@@ -290,9 +295,7 @@ impl<'a> Findings<'a> {
                 .collect(),
             leaks: shared(exact.iter().chain(&near), Part::Train),
             test_seen: shared(exact.iter().chain(&near), Part::Test),
-            label_conflicts: (exact.iter().chain(&near))
-                .filter(|group| group.across_classes && group.likeness.conflicts())
-                .count(),
+            label_conflicts: exact.iter().chain(&near).filter(|group| group.conflict).count(),
             odd: self.odd(),
             near_limit: [
                 limits.iter().copied().fold(f32::INFINITY, f32::min),
@@ -309,7 +312,10 @@ impl<'a> Findings<'a> {
         audit
     }
 
-    fn group(&self, members: &[u32], distance: f32, likeness: Likeness) -> Duplicates {
+    /// `doubtful` are those of the members whose labels cannot all be right, if they differ.
+    fn group(&self, members: &[u32], doubtful: &[u32], distance: f32, likeness: Likeness) -> Duplicates {
+        let label = |i: u32| self.data.label(self.samples[i as usize]);
+        let conflict = doubtful.iter().any(|&i| label(i) != label(doubtful[0]));
         let images: Vec<Member> = members
             .iter()
             .map(|&i| {
@@ -319,10 +325,12 @@ impl<'a> Findings<'a> {
                     image: self.data.name(sample),
                     part: self.part[sample as usize].map_or("none", Part::name),
                     class: self.data.classes[self.data.label(sample) as usize].clone(),
+                    doubtful: conflict && doubtful.binary_search(&i).is_ok(),
                 }
             })
             .collect();
         Duplicates {
+            conflict,
             across_parts: images.iter().any(|member| member.part != images[0].part),
             across_classes: images.iter().any(|member| member.class != images[0].class),
             images,
@@ -383,12 +391,7 @@ impl<'a> Findings<'a> {
                     0 => true, // the test set is left as it is
                     // Nobody knows which label is right. A long chain of near images says that the classes overlap, and
                     // leaving all of it out would leave nothing.
-                    _ if group.across_classes
-                        && group.likeness.conflicts()
-                        && (same || group.images.len() <= LONG) =>
-                    {
-                        false
-                    }
+                    _ if member.doubtful && (same || group.images.len() <= LONG) => false,
                     rank if rank > first => false,
                     _ => !(same && kept),
                 };

@@ -15,6 +15,11 @@ pub struct Suggestion {
     pub command: Option<String>,
 }
 
+/// `1 file`, `2 files`.
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 pub(super) fn suggestions(audit: &Audit) -> Vec<Suggestion> {
     let mut list = Vec::new();
     let mut add = |problem: String, action: &str, command: Option<String>| {
@@ -29,8 +34,9 @@ pub(super) fn suggestions(audit: &Audit) -> Vec<Suggestion> {
     if audit.leaks > 0 {
         add(
             format!(
-                "{} training images are in the validation or test set too, and {} test images were seen in training or validation: what is measured there is too good",
-                audit.leaks, audit.test_seen
+                "{} in the validation or test set too, and {} seen in training or validation: what is measured there is too good",
+                counted(audit.leaks, "training image is", "training images are"),
+                counted(audit.test_seen, "test image was", "test images were")
             ),
             "leave those copies out of the training set",
             fix(),
@@ -39,8 +45,8 @@ pub(super) fn suggestions(audit: &Audit) -> Vec<Suggestion> {
     if audit.label_conflicts > 0 {
         add(
             format!(
-                "{} groups of the same image carry different labels: no network can be right on all of them",
-                audit.label_conflicts
+                "{} different labels: no network can be right on all of them",
+                counted(audit.label_conflicts, "group of the same image carries", "groups of the same image carry")
             ),
             "look at them and correct the labels; the cleaned split leaves them out of training",
             fix(),
@@ -50,14 +56,17 @@ pub(super) fn suggestions(audit: &Audit) -> Vec<Suggestion> {
     let copies: usize = within.map(|group| group.images.len() - 1).sum();
     if copies > 0 {
         add(
-            format!("{copies} images are copies of another one of the same part and class"),
+            format!(
+                "{} of another one of the same part and class",
+                counted(copies, "image is a copy", "images are copies")
+            ),
             "harmless when few; they weigh double",
             fix(),
         );
     }
     if !audit.broken.is_empty() {
         add(
-            format!("{} files cannot be read", audit.broken.len()),
+            format!("{} cannot be read", counted(audit.broken.len(), "file", "files")),
             "copy them again or remove them; training leaves them out",
             None,
         );
@@ -71,14 +80,20 @@ pub(super) fn suggestions(audit: &Audit) -> Vec<Suggestion> {
     }
     if let Some((class, count)) = audit.classes.iter().zip(&audit.counts).find(|(_, count)| count[0] < 10) {
         add(
-            format!("class `{class}` has only {} training images", count[0]),
+            format!(
+                "class `{class}` has only {}",
+                counted(count[0], "training image", "training images")
+            ),
             "add images, or start from weights that were trained on many",
             None,
         );
     }
     if !audit.wrongly_named.is_empty() {
         add(
-            format!("{} files hold another format than their name says", audit.wrongly_named.len()),
+            format!(
+                "{} another format than the name says",
+                counted(audit.wrongly_named.len(), "file holds", "files hold")
+            ),
             "nothing to do: danlu goes by the content",
             None,
         );

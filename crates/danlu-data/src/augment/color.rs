@@ -132,14 +132,20 @@ mod simd {
     mod plain {
         use super::{BLOCK, luma};
 
+        /// The whole part of a number in `[0, 255]`. Rust's cast saturates, which vectors do not; adding 1.5 * 2^23 leaves the nearest
+        /// whole number in the lowest bits. What lies less than 1e-5 below a whole number becomes that number.
+        #[inline(always)]
+        fn whole(value: f32) -> u8 {
+            (value - 0.499_99 + 12_582_912.0).to_bits() as u8
+        }
+
         #[inline(always)]
         pub(super) fn adjust(data: &mut [u8], gain: f32, offset: f32, s: f32) {
             let rest = 1.0 - s;
             let change = |[r, g, b]: [u8; 3]| {
                 let [r, g, b] = [r, g, b].map(|v| (f32::from(v) * gain + offset).clamp(0.0, 255.0));
                 let gray = (0.2989 * r + 0.587 * g + 0.114 * b) * rest;
-                // Whole numbers below 256 by way of i32, which vectors have.
-                [r, g, b].map(|v| (v * s + gray).clamp(0.0, 255.0) as i32 as u8)
+                [r, g, b].map(|v| whole((v * s + gray).clamp(0.0, 255.0)))
             };
             let mut blocks = data.chunks_exact_mut(3 * BLOCK);
             for block in &mut blocks {
@@ -167,7 +173,7 @@ mod simd {
         /// The sum of the grey values after the brightness was changed.
         #[inline(always)]
         pub(super) fn gray_sum(data: &[u8], brightness: f32) -> u64 {
-            let bright = |v: u8| (f32::from(v) * brightness).clamp(0.0, 255.0) as i32 as u8;
+            let bright = |v: u8| whole((f32::from(v) * brightness).clamp(0.0, 255.0));
             let mut sum = 0u64;
             let blocks = data.chunks_exact(3 * BLOCK);
             let rest = blocks.remainder();
@@ -228,5 +234,57 @@ pub(crate) fn adjust_hue(image: &mut Pixels, turn: f64) {
         for (v, value) in p.iter_mut().zip([r, g, b]) {
             *v = (value * 255.999).clamp(0.0, 255.0) as u8;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The formulas one pixel at a time, cut off as Rust does.
+    fn plainly(data: &[u8], [brightness, contrast, saturation]: [f64; 3]) -> Vec<u8> {
+        let bright = |v: u8| (f32::from(v) * brightness as f32).clamp(0.0, 255.0) as u8;
+        let pixels = data.chunks_exact(3);
+        let sum: u64 = pixels
+            .clone()
+            .map(|p| u64::from(crate::decode::luma(bright(p[0]), bright(p[1]), bright(p[2]))))
+            .sum();
+        let mean = sum as f64 / pixels.len() as f64;
+        let (gain, offset) = ((brightness * contrast) as f32, ((1.0 - contrast) * mean) as f32);
+        let s = saturation as f32;
+        let change = |p: &[u8]| {
+            let [r, g, b] =
+                [p[0], p[1], p[2]].map(|v| (f32::from(v) * gain + offset).clamp(0.0, 255.0));
+            let gray = (0.2989 * r + 0.587 * g + 0.114 * b) * (1.0 - s);
+            [r, g, b].map(|v| (v * s + gray).clamp(0.0, 255.0) as u8)
+        };
+        pixels.flat_map(change).collect()
+    }
+
+    #[test]
+    fn many_pixels_at_once_are_the_formulas_pixel_by_pixel() {
+        let mut stream = Stream::new(3, danlu_rng::Purpose::Augment, 0, 0);
+        let (mut all, mut other) = (0, 0);
+        // Whole blocks, and rests of every kind.
+        for width in [1, 5, 31, 32, 33, 64, 97] {
+            let data: Vec<u8> = (0..3 * 7 * width).map(|_| stream.below(256) as u8).collect();
+            for _ in 0..20 {
+                let factors = [0; 3].map(|_| stream.uniform_in(0.2, 1.8));
+                let mut image = Pixels { data: data.clone(), height: 7, width, channels: 3 };
+                adjust(&mut image, factors);
+                for (found, wanted) in image.data.iter().zip(plainly(&data, factors)) {
+                    assert!(found.abs_diff(wanted) <= 1, "{factors:?}: {found} for {wanted}");
+                    other += usize::from(*found != wanted);
+                    all += 1;
+                }
+            }
+        }
+        // A value a rounding below a whole number.
+        assert!(other * 1000 < all, "{other} of {all}");
+        // Whole numbers stay: no change of saturation but of a grey picture.
+        let grey: Vec<u8> = (0..=255).flat_map(|v| [v; 3]).collect();
+        let mut image = Pixels { data: grey.clone(), height: 16, width: 16, channels: 3 };
+        adjust(&mut image, [1.0, 1.0, 1.4]);
+        assert!(image.data.iter().zip(&grey).all(|(a, b)| a.abs_diff(*b) <= 1));
     }
 }

@@ -91,16 +91,13 @@ pub(crate) fn mirror(image: &mut Pixels) {
         return;
     }
     for line in image.data.chunks_exact_mut(row) {
-        if image.channels == 1 {
-            line.reverse();
-        } else {
-            let (mut left, mut right) = (0, image.width - 1);
-            while left < right {
-                for c in 0..image.channels {
-                    line.swap(left * image.channels + c, right * image.channels + c);
-                }
-                left += 1;
-                right -= 1;
+        match image.channels {
+            1 => line.reverse(),
+            // Pixels as one thing each, so that no byte of a row is asked for its bounds.
+            3 => line.as_chunks_mut::<3>().0.reverse(),
+            channels => {
+                line.reverse();
+                line.chunks_exact_mut(channels).for_each(<[u8]>::reverse);
             }
         }
     }

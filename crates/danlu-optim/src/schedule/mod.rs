@@ -53,10 +53,32 @@ pub struct Horizon {
     pub iterations_per_epoch: u64,
 }
 
+/// Epochs before the schedule begins, at the learning rates of the groups as they are: a new head that trains alone before the
+/// whole network does. The schedule then has the rest of the training for itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LeadIn {
+    /// How many; 0 for none.
+    pub epochs: u64,
+    /// Factor on the learning rates that the schedule starts from afterwards.
+    pub then: f64,
+}
+
+impl LeadIn {
+    /// The schedule begins with the training.
+    pub const NONE: LeadIn = LeadIn { epochs: 0, then: 1.0 };
+}
+
 /// Where a schedule stands; store it with the checkpoint (floats round-trip in JSON with `float_roundtrip`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScheduleState {
     groups: Vec<GroupState>,
+    /// Epochs of the lead-in that are left.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    lead: u64,
+}
+
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,6 +92,8 @@ struct GroupState {
 #[derive(Clone, Debug)]
 pub struct Schedule {
     groups: Vec<GroupSchedule>,
+    /// Learning rate of each group in the lead-in, and the epochs of it that are left.
+    lead: (Vec<f64>, u64),
     lrs: Vec<f64>,
     momenta: Vec<Option<f64>>,
 }
@@ -98,8 +122,30 @@ impl Schedule {
         groups: &[Group],
         horizon: Horizon,
     ) -> Result<Self, OptimError> {
-        let base = |g: &Group| GroupBase { lr: g.initial_lr, momentum: g.initial_momentum };
-        Self::build(groups.iter().map(|g| (g.schedule.as_ref().unwrap_or(config), base(g))), horizon)
+        Self::after(config, groups, horizon, LeadIn::NONE)
+    }
+
+    /// As [`per_group`](Schedule::per_group), begun after a lead-in. `horizon` is the whole training; of one that ends before
+    /// the lead-in does, no schedule is seen.
+    pub fn after(
+        config: &ScheduleConfig,
+        groups: &[Group],
+        horizon: Horizon,
+        lead_in: LeadIn,
+    ) -> Result<Self, OptimError> {
+        let scale = if lead_in.epochs > 0 { lead_in.then } else { 1.0 };
+        let base = |g: &Group| GroupBase { lr: g.initial_lr * scale, momentum: g.initial_momentum };
+        let rest = match horizon.epochs.saturating_sub(lead_in.epochs) {
+            0 => horizon.epochs,
+            rest => rest,
+        };
+        let mut schedule = Self::build(
+            groups.iter().map(|g| (g.schedule.as_ref().unwrap_or(config), base(g))),
+            Horizon { epochs: rest, ..horizon },
+        )?;
+        schedule.lead = (groups.iter().map(|g| g.initial_lr).collect(), lead_in.epochs);
+        schedule.refresh();
+        Ok(schedule)
     }
 
     fn build<'a>(
@@ -108,7 +154,7 @@ impl Schedule {
     ) -> Result<Self, OptimError> {
         let groups: Vec<GroupSchedule> =
             each.map(|(config, base)| GroupSchedule::new(config, base, horizon)).collect::<Result<_, _>>()?;
-        let mut schedule = Schedule { groups, lrs: Vec::new(), momenta: Vec::new() };
+        let mut schedule = Schedule { groups, lead: (Vec::new(), 0), lrs: Vec::new(), momenta: Vec::new() };
         schedule.refresh();
         Ok(schedule)
     }
@@ -147,7 +193,7 @@ impl Schedule {
             })
         };
         let groups = base.iter().map(one).collect::<Result<_, _>>()?;
-        let mut schedule = Schedule { groups, lrs: Vec::new(), momenta: Vec::new() };
+        let mut schedule = Schedule { groups, lead: (Vec::new(), 0), lrs: Vec::new(), momenta: Vec::new() };
         schedule.refresh();
         Ok(schedule)
     }
@@ -164,19 +210,35 @@ impl Schedule {
 
     /// To be called after every optimizer step.
     pub fn step_iteration(&mut self) {
+        if self.lead.1 > 0 {
+            return;
+        }
         self.groups.iter_mut().for_each(GroupSchedule::step_iteration);
         self.refresh();
     }
 
     /// To be called after every epoch, with the validation metric that `ReduceLROnPlateau` watches.
     pub fn step_epoch(&mut self, metric: Option<f64>) -> Result<(), OptimError> {
+        if self.ends_an_epoch_of_the_lead_in() {
+            return Ok(());
+        }
         self.groups.iter_mut().try_for_each(|group| group.step_epoch(metric))?;
         self.refresh();
         Ok(())
     }
 
+    fn ends_an_epoch_of_the_lead_in(&mut self) -> bool {
+        let leads = self.lead.1 > 0;
+        self.lead.1 -= u64::from(leads);
+        self.refresh();
+        leads
+    }
+
     /// An epoch without a metric: `ReduceLROnPlateau` stays where it is.
     fn step_epoch_unwatched(&mut self) {
+        if self.ends_an_epoch_of_the_lead_in() {
+            return;
+        }
         for group in &mut self.groups {
             if !group.warm_up(Unit::Epoch) && group.unit == Unit::Epoch {
                 group.curve.step(&mut group.point);
@@ -192,7 +254,7 @@ impl Schedule {
             curve: curve::save(g.curve.as_ref()),
             warm: g.warm,
         };
-        ScheduleState { groups: self.groups.iter().map(one).collect() }
+        ScheduleState { groups: self.groups.iter().map(one).collect(), lead: self.lead.1 }
     }
 
     /// Goes on from a state of a schedule of the same configuration.
@@ -206,11 +268,17 @@ impl Schedule {
             (group.point, group.warm) = (state.point, state.warm);
             curve::load(group.curve.as_mut(), &state.curve);
         }
+        self.lead.1 = state.lead;
         self.refresh();
         Ok(())
     }
 
     fn refresh(&mut self) {
+        if self.lead.1 > 0 {
+            self.lrs.clone_from(&self.lead.0);
+            self.momenta = vec![None; self.groups.len()];
+            return;
+        }
         self.lrs = self.groups.iter().map(GroupSchedule::lr).collect();
         self.momenta = self.groups.iter().map(|g| g.point.momentum).collect();
     }

@@ -1,6 +1,6 @@
 //! A schedule's values over a whole training, without training: what `danlu show schedule` draws.
 
-use super::{Horizon, Schedule, ScheduleConfig, Unit};
+use super::{Horizon, LeadIn, Schedule, ScheduleConfig, Unit};
 use crate::error::OptimError;
 use crate::group::Group;
 
@@ -18,7 +18,17 @@ pub struct Preview {
 impl Preview {
     /// Runs the schedule of these groups over `horizon`. `ReduceLROnPlateau` is shown without a drop, since no metric is known.
     pub fn new(config: &ScheduleConfig, groups: &[Group], horizon: Horizon) -> Result<Self, OptimError> {
-        let mut schedule = Schedule::per_group(config, groups, horizon)?;
+        Self::after(config, groups, horizon, LeadIn::NONE)
+    }
+
+    /// As [`new`](Preview::new), the schedule begun after a lead-in.
+    pub fn after(
+        config: &ScheduleConfig,
+        groups: &[Group],
+        horizon: Horizon,
+        lead_in: LeadIn,
+    ) -> Result<Self, OptimError> {
+        let mut schedule = Schedule::after(config, groups, horizon, lead_in)?;
         let by_iteration = |c: &ScheduleConfig| {
             c.unit == Unit::Iteration
                 || c.warmup.as_ref().is_some_and(|warmup| warmup.unit == Unit::Iteration)

@@ -146,6 +146,24 @@ fn a_new_head_alone_learns_at_the_rate_of_a_fresh_start_from_the_same_pictures_e
 }
 
 #[test]
+fn a_head_that_trains_first_takes_the_rate_of_a_fresh_start_and_the_backbone_a_tenth_of_it() {
+    let advised = |flags: &[&str]| {
+        let mut given = Layer::new();
+        flags.iter().for_each(|flag| given.set_flag(flag).unwrap());
+        advise(&photos(10_000), &machine(), Preset::Best, &[given])
+    };
+    let (weights, first) = ("finetune.weights=w.pth", "finetune.head_epochs=1");
+    let lr = |choices: &[Choice]| value(choices, "optimizer.lr");
+    let head_first = advised(&[weights, first]);
+    assert_eq!(lr(&head_first), lr(&advised(&[])));
+    assert_eq!(value(&head_first, "finetune.backbone_lr_scale"), Some(0.1.into()));
+    // Without weights there is nothing to spare, and a factor of one's own stays.
+    assert_eq!(value(&advised(&[first]), "finetune.backbone_lr_scale"), None);
+    let own = advised(&[weights, first, "finetune.backbone_lr_scale=0.3"]);
+    assert_eq!(value(&own, "finetune.backbone_lr_scale"), None);
+}
+
+#[test]
 fn digits_are_not_mirrored_and_imbalance_is_judged_by_class() {
     let mut data = fashion_mnist(48_000);
     data.classes = (0..10).map(|digit| digit.to_string()).collect();

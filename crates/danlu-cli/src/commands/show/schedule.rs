@@ -4,10 +4,10 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
-use danlu::nn::{Engine, EngineConfig};
-use danlu::optim::{Dtype, Horizon, Optimizer, Preview, ScheduleKind, Unit};
+use danlu::nn::Graph;
+use danlu::optim::{Group, Preview, ScheduleKind, Unit};
 use danlu::recipe::Recipe;
-use danlu::train::{Prepared, TrainError};
+use danlu::train::{Prepared, TrainError, preview_schedule};
 use danlu::view::scale::Kind;
 use danlu::view::terminal::{TermChart, line_chart};
 use danlu::view::{Curve, Look, ScheduleGroup, SchedulePlot, ScheduleUnit, schedule};
@@ -39,10 +39,9 @@ pub(super) struct ScheduleArgs {
 }
 
 pub(super) fn run(args: ScheduleArgs) -> anyhow::Result<()> {
-    let (recipe, optimizer, iterations_per_epoch) = planned(&args)?;
-    let horizon = Horizon { epochs: u64::from(recipe.train.epochs), iterations_per_epoch };
-    let preview = Preview::new(&recipe.schedule, optimizer.groups(), horizon).map_err(TrainError::from)?;
-    let plot = plot(&preview, &optimizer, args.log);
+    let (recipe, graph, iterations_per_epoch) = planned(&args)?;
+    let (preview, groups) = preview_schedule(&recipe, &graph, iterations_per_epoch)?;
+    let plot = plot(&preview, &groups, args.log);
     if let Some(path) = &args.output {
         write_picture(&schedule(&plot, &Look::default()), path)?;
         eprintln!("picture: {}", path.display());
@@ -92,9 +91,9 @@ pub(super) fn run(args: ScheduleArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The recipe, the optimizer's groups and the updates an epoch: of the data, or of the recipe alone.
-fn planned(args: &ScheduleArgs) -> Result<(Recipe, Optimizer, u64), TrainError> {
-    let (recipe, graph, iterations) = match &args.data {
+/// The recipe, the network and the updates an epoch: of the data, or of the recipe alone.
+fn planned(args: &ScheduleArgs) -> Result<(Recipe, Graph, u64), TrainError> {
+    Ok(match &args.data {
         Some(data) => {
             let prepared = Prepared::new(&request(data.clone(), &args.recipe)?)?;
             let (graph, iterations) = (prepared.graph()?, prepared.iterations_per_epoch() as u64);
@@ -108,18 +107,12 @@ fn planned(args: &ScheduleArgs) -> Result<(Recipe, Optimizer, u64), TrainError> 
             let graph = recipe.network.build(recipe.data.channels.unwrap_or(3), classes, [side, side])?;
             (recipe, graph, args.iterations_per_epoch)
         }
-    };
-    let engine = Engine::new(graph, &EngineConfig { threads: 1, ..EngineConfig::default() })?;
-    let (specs, depths) = (engine.param_specs(), engine.param_depths());
-    let section = &recipe.optimizer;
-    let optimizer =
-        Optimizer::with_grouping(&section.rule, &section.grouping, &specs, Some(&depths), Dtype::F32)?;
-    Ok((recipe, optimizer, iterations))
+    })
 }
 
 /// The momentum is shown where it changes.
-fn plot(preview: &Preview, optimizer: &Optimizer, log: bool) -> SchedulePlot {
-    let groups = optimizer.groups().iter().enumerate().map(|(g, group)| {
+fn plot(preview: &Preview, groups: &[Group], log: bool) -> SchedulePlot {
+    let groups = groups.iter().enumerate().map(|(g, group)| {
         let momenta: Vec<f64> = preview.momenta[g].iter().flatten().copied().collect();
         let changes = momenta.windows(2).any(|pair| pair[0] != pair[1]);
         ScheduleGroup {

@@ -86,7 +86,7 @@ impl StudyTable {
             "{} trials: {} running, {} paused, {} complete, {} failed; {epochs} epochs in {}{left}",
             view.trials().len(),
             count(State::Running),
-            count(State::Paused),
+            count(State::Paused) + count(State::Released),
             count(State::Complete),
             count(State::Failed),
             duration(self.begun.elapsed())
@@ -97,7 +97,11 @@ impl StudyTable {
         order.sort_by(|a, b| best(a).total_cmp(&best(b)));
         for trial in order.into_iter().take(ROWS) {
             let curve: Vec<f64> = trial.curve.iter().map(|r| r.value).collect();
-            let state = format!("{:?}", trial.state).to_lowercase();
+            let state = match trial.state {
+                // Set aside by the end of a session: for a reader it is paused like the others.
+                State::Released => "paused".to_owned(),
+                state => format!("{state:?}").to_lowercase(),
+            };
             let shown = curve
                 .iter()
                 .copied()

@@ -6,7 +6,7 @@
 
 use danlu_tune::policy::FreezeThaw;
 use danlu_tune::sampler::{Prior, Random, Sampler, Sobol, Tpe};
-use danlu_tune::scheduler::{Asha, Full, Hyperband, Median, Scheduler, Stop, Verdict, first_rung};
+use danlu_tune::scheduler::{Asha, Forecast, Full, Hyperband, Median, Scheduler, Stop, Verdict, first_rung};
 use danlu_tune::store::{LetGo, Outcome, Owner};
 use danlu_tune::{Asked, Direction, MemoryStore, Pair, Policy, Report, Space, Study, StudySpec};
 use serde::Deserialize;
@@ -52,6 +52,7 @@ fn policy(job: &Job) -> Result<Box<dyn Policy>, Box<dyn Error>> {
         "none" => Box::new(Full),
         "median" => Box::new(Median::default()),
         "asha" => Box::new(Asha::new(first, eta, Stop::Pause)),
+        "forecast" => Box::new(Forecast::new(first, eta)),
         "asha_prune" => Box::new(Asha::new(first, eta, Stop::Prune)),
         "hyperband" => Box::new(Hyperband::new(first, eta, job.max_steps, Stop::Pause)),
         "hyperband_prune" => Box::new(Hyperband::new(first, eta, job.max_steps, Stop::Prune)),

@@ -12,6 +12,7 @@ mod gp;
 pub mod importance;
 mod normal;
 pub mod policy;
+mod power_law;
 pub mod sampler;
 pub mod scheduler;
 pub mod space;

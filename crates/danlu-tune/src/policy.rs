@@ -7,6 +7,7 @@ pub use freeze_thaw::FreezeThaw;
 use crate::sampler::Sampler;
 use crate::scheduler::{Next, Scheduler, Verdict};
 use crate::space::Values;
+use crate::trial::State;
 use crate::view::View;
 use danlu_rng::Stream;
 
@@ -57,7 +58,12 @@ impl<A: Sampler, B: Scheduler> Policy for Pair<A, B> {
                 Some(values) => Action::Start(values),
                 None => match self.scheduler.leftover(view) {
                     Some(number) => Action::Thaw(number),
-                    None if view.in_state(crate::trial::State::Running).is_empty() => Action::Stop,
+                    None if [State::Running, State::Released]
+                        .iter()
+                        .all(|&s| view.in_state(s).is_empty()) =>
+                    {
+                        Action::Stop
+                    }
                     None => Action::Wait,
                 },
             },

@@ -1,9 +1,11 @@
 //! Trial schedulers: how far each trial goes, and which paused one goes on.
 
 mod asha;
+mod forecast;
 mod median;
 
 pub use asha::{Asha, Hyperband, Stop};
+pub use forecast::Forecast;
 pub use median::Median;
 
 use crate::view::View;

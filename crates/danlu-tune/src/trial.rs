@@ -13,6 +13,8 @@ pub enum State {
     Running,
     /// Set aside with its checkpoint; may go on later (`RUNNING` for Optuna, which would pop a `WAITING` one).
     Paused,
+    /// Let go of with its checkpoint by a worker that stopped (its budget, Ctrl-C): the next free worker goes on with it (`RUNNING` for Optuna).
+    Released,
     /// Reached its last step (`COMPLETE`).
     Complete,
     /// Given up by the scheduler for good (`PRUNED`).

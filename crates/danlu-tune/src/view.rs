@@ -20,7 +20,7 @@ pub struct View {
     pub seconds_left: Option<f64>,
     trials: Vec<Trial>,
     log: Vec<u64>,
-    by_state: [BTreeSet<u64>; 6],
+    by_state: [BTreeSet<u64>; 7],
     best: Option<(f64, u64)>,
     best_observed: Option<(f64, u64)>,
     seconds: f64,

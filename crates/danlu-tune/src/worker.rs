@@ -78,6 +78,10 @@ pub struct Budget {
 }
 
 impl Budget {
+    fn seconds_left(&self) -> Option<f64> {
+        self.deadline.map(|at| at.saturating_duration_since(Instant::now()).as_secs_f64())
+    }
+
     fn is_spent(&self) -> bool {
         self.deadline.is_some_and(|at| Instant::now() >= at)
             || self.cpu.is_some_and(|limit| cpu_time().is_some_and(|used| used >= limit))
@@ -157,8 +161,7 @@ impl Worker<'_> {
             }
             let asked = {
                 let mut study = lock(&study);
-                let left = self.budget.deadline.map(|at| at.saturating_duration_since(Instant::now()));
-                study.set_seconds_left(left.map(|left| left.as_secs_f64()));
+                study.set_seconds_left(self.budget.seconds_left());
                 study.ask(&mut **lock(&policy), &self.owner, self.seed)?
             };
             match asked {
@@ -329,6 +332,7 @@ impl<S: Store> Reporter for Line<'_, '_, S> {
         if self.worker.finish(&study).is_some() {
             return Go::Stop;
         }
+        study.set_seconds_left(self.worker.budget.seconds_left());
         let verdict = lock(self.policy).verdict(study.view(), number);
         if verdict == Verdict::Continue {
             return Go::On;

@@ -1,5 +1,7 @@
 //! The same promises on every store: memory, SQLite, PostgreSQL.
 
+#[cfg(target_os = "linux")]
+mod clocks;
 mod optuna;
 mod server;
 mod trouble;
@@ -81,6 +83,23 @@ fn keeps_its_promises(url: &str) {
     let late = store.record(&claim, &long, &Report { step: 4, value: 0.0, seconds: 0.0 }, None);
     assert!(matches!(late, Err(TuneError::LeaseLost { number: 0, epoch: 1 })), "{late:?}");
 
+    // A worker that stops lets go of its trial: it is no one's, is shown as such, and goes on first.
+    let (held, _) = {
+        let values = vec![Some(0.75), Some(0.0), None];
+        let claim = store.create_trial(id, &spec.space, &values, &long).expect("creates a trial");
+        store.let_go(&claim, LetGo::Release, None).expect("releases");
+        store.let_go(&claim, LetGo::Release, None).expect("may be said twice");
+        first.refresh().expect("reads");
+        assert_eq!(first.view().trial(claim.number).expect("the trial").state, State::Released);
+        let late = store.record(&claim, &long, &Report { step: 1, value: 0.0, seconds: 0.0 }, None);
+        assert!(matches!(late, Err(TuneError::LeaseLost { .. })), "{late:?}");
+        store.claim(id, Wanted::Abandoned, &long).expect("asks").expect("is free")
+    };
+    assert_eq!((held.number, held.epoch), (1, 2));
+    first.refresh().expect("reads");
+    assert_eq!(first.view().trial(1).expect("the trial").state, State::Running);
+    store.finish(&held, &Outcome::Pruned).expect("ends");
+
     // The lease of the second owner runs out; a third goes on from the checkpoint, and finishing twice is one finish.
     std::thread::sleep(Duration::from_millis(60));
     let (taken, _) = store.claim(id, Wanted::Abandoned, &long).expect("asks").expect("is abandoned");
@@ -94,7 +113,7 @@ fn keeps_its_promises(url: &str) {
 
     // Enqueued by hand: waits, is claimed once, and keeps what was fixed.
     let number = first.enqueue(&BTreeMap::from([("x".to_owned(), json!(0.5))])).expect("enqueues");
-    assert_eq!(number, 1);
+    assert_eq!(number, 2);
     let wrong = first.enqueue(&BTreeMap::from([("y".to_owned(), json!(0.5))]));
     assert!(matches!(wrong, Err(TuneError::Value { .. })), "{wrong:?}");
     let (waiting, fixed) = store.claim(id, Wanted::Waiting, &long).expect("asks").expect("waits");
@@ -102,7 +121,7 @@ fn keeps_its_promises(url: &str) {
     store.set_values(&waiting, &spec.space, &vec![Some(0.5), Some(0.0), None]).expect("sets");
     store.finish(&waiting, &Outcome::Failed("it broke".into())).expect("fails");
     second.refresh().expect("reads");
-    let failed = second.view().trial(1).expect("the trial");
+    let failed = second.view().trial(2).expect("the trial");
     assert_eq!((failed.state, failed.error.as_deref()), (State::Failed, Some("it broke")));
     assert_eq!(failed.values, [Some(0.5), Some(0.0), None]);
 
@@ -293,6 +312,9 @@ impl Objective for Sum<'_> {
 fn worker_process() {
     let url = std::env::var("DANLU_TEST_STORE").expect("started by a kill test");
     let folder = std::env::var("DANLU_TEST_FOLDER").expect("started by a kill test");
+    let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    let path = Path::new(&folder).join(format!("clock-{}", std::process::id()));
+    std::fs::write(path, clock.as_secs().to_string()).expect("writes");
     let study = Study::load(store::open(&url, false).expect("opens"), "kills").expect("loads");
     let worker = Worker {
         owner: owner(&std::process::id().to_string(), 2500),
@@ -305,25 +327,50 @@ fn worker_process() {
     assert_eq!(finish, Finish::Exhausted);
 }
 
-fn start(url: &str, folder: &Path) -> Child {
-    Command::new(std::env::current_exe().expect("this binary"))
+fn worker_command(url: &str, folder: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this binary"));
+    command
         .args(["--exact", "worker_process", "--ignored", "--test-threads=1"])
         .env("DANLU_TEST_STORE", url)
         .env("DANLU_TEST_FOLDER", folder)
         .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .expect("starts a worker")
+        .stderr(std::process::Stdio::null());
+    command
 }
 
-fn survives_random_kills(url: &str) {
-    const TRIALS: u64 = 64;
-    let folder = tempfile::tempdir().expect("a folder");
+fn start(url: &str, folder: &Path) -> Child {
+    worker_command(url, folder).spawn().expect("starts a worker")
+}
+
+const TRIALS: u64 = 64;
+
+/// A study whose trials wait for workers.
+fn enqueue_trials(url: &str) -> Study<Box<dyn Store>> {
     let mut study = Study::open(store::open(url, true).expect("opens"), spec("kills")).expect("creates");
     for i in 0..TRIALS {
         let x = (i as f64 + 1.0) / 128.0;
         study.enqueue(&BTreeMap::from([("x".to_owned(), json!(x))])).expect("enqueues");
     }
+    study
+}
+
+/// Every trial ran every step exactly once, and none by two workers at once.
+fn check_all_complete(view: &View, folder: &Path) {
+    assert_eq!(view.trials().len() as u64, TRIALS, "no trial is lost and none is counted twice");
+    for trial in view.trials() {
+        assert_eq!(trial.state, State::Complete, "{trial:?}");
+        let steps: Vec<u64> = trial.curve.iter().map(|r| r.step).collect();
+        assert_eq!(steps, (1..=9).collect::<Vec<u64>>(), "every step is reported once");
+        let x = trial.values[0].expect("has x");
+        let sum = (0..9).fold(0.0, |sum, _| sum + x);
+        assert_eq!(trial.value, Some(sum), "no step was lost or done twice: {trial:?}");
+    }
+    assert!(!folder.join("twice").exists(), "no trial is run by two workers at once");
+}
+
+fn survives_random_kills(url: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut study = enqueue_trials(url);
     let mut workers: Vec<Child> = (0..16).map(|_| start(url, folder.path())).collect();
     let mut rng = danlu_rng::Stream::new(5, danlu_rng::Purpose::Other(1), 0, 0);
     let mut kills = 0;
@@ -344,18 +391,9 @@ fn survives_random_kills(url: &str) {
     }
     study.refresh().expect("reads");
     let view = study.view();
-    assert_eq!(view.trials().len() as u64, TRIALS, "no trial is lost and none is counted twice");
-    for trial in view.trials() {
-        assert_eq!(trial.state, State::Complete, "{trial:?}");
-        let steps: Vec<u64> = trial.curve.iter().map(|r| r.step).collect();
-        assert_eq!(steps, (1..=9).collect::<Vec<u64>>(), "every step is reported once");
-        let x = trial.values[0].expect("has x");
-        let sum = (0..9).fold(0.0, |sum, _| sum + x);
-        assert_eq!(trial.value, Some(sum), "no step was lost or done twice: {trial:?}");
-    }
+    check_all_complete(view, folder.path());
     let handed_over: i64 = view.trials().iter().map(|t| t.epoch - 2).sum();
     assert!(handed_over > 0, "the kills hit running trials");
-    assert!(!folder.path().join("twice").exists(), "no trial is run by two workers at once");
     eprintln!(
         "{kills} kills of 16 workers, {TRIALS} trials, {handed_over} taken over, {:?}",
         begun.elapsed()

@@ -97,7 +97,7 @@ impl Study {
             metric: self.metric_name().to_owned(),
             trials: view.trials().len(),
             complete: count(State::Complete),
-            paused: count(State::Paused),
+            paused: count(State::Paused) + count(State::Released),
             running: count(State::Running),
             failed: count(State::Failed),
             epochs: view.trials().iter().map(|trial| trial.steps()).sum(),

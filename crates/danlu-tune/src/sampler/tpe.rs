@@ -190,7 +190,7 @@ fn rank(view: &View, trial: &Trial) -> Option<Rank> {
         (State::Waiting, ..) => return None,
         (State::Running, ..) => Rank { class: RUNNING, steps: 0, loss: 0.0, number },
         (State::Complete, Some(v), _) => Rank { class: 0, steps: 0, loss: loss(v), number },
-        (State::Pruned | State::Paused, _, Some(r)) => {
+        (State::Pruned | State::Paused | State::Released, _, Some(r)) => {
             Rank { class: 1, steps: r.step, loss: loss(r.value), number }
         }
         // A trial of another tool whose values are unknown, a failed one: bad, for it must not be tried again.

@@ -120,10 +120,11 @@ impl Store for MemoryStore {
                 study.trials.get(n as usize).filter(|e| e.trial.state == State::Paused).map(|_| n as usize)
             }
             Wanted::Waiting => study.trials.iter().position(|e| e.trial.state == State::Waiting),
-            Wanted::Abandoned => study
-                .trials
-                .iter()
-                .position(|e| e.trial.state == State::Running && e.lease.is_none_or(|until| until < now)),
+            Wanted::Abandoned => study.trials.iter().position(|e| match e.trial.state {
+                State::Released => true,
+                State::Running => e.lease.is_none_or(|until| until < now),
+                _ => false,
+            }),
         };
         let Some(at) = found else { return Ok(None) };
         let entry = &mut study.trials[at];
@@ -165,9 +166,7 @@ impl Store for MemoryStore {
     fn let_go(&mut self, claim: &Claim, how: LetGo, checkpoint: Option<&Checkpoint>) -> Result<()> {
         self.with(claim, |entry| {
             entry.lease = None;
-            if how == LetGo::Pause {
-                entry.trial.state = State::Paused;
-            }
+            entry.trial.state = if how == LetGo::Pause { State::Paused } else { State::Released };
             if let Some(checkpoint) = checkpoint {
                 entry.trial.checkpoint = Some(checkpoint.clone());
             }

@@ -223,6 +223,7 @@ fn state(trial: &Trial) -> String {
         Standing::Waiting => "waiting",
         Standing::Running => "running",
         Standing::Paused => "paused",
+        Standing::Released => "paused, first to go on",
         Standing::Complete => "complete",
         Standing::Pruned => "pruned",
         Standing::Failed => "failed",

@@ -156,6 +156,12 @@ pub fn verdicts(view: &View, metric: Metric, best: Option<&Best>, confirmed: &[C
             best.number
         ));
     }
+    for trial in view.in_state(State::Released).iter().filter_map(|&n| view.trial(n)) {
+        said.push(format!(
+            "trial {} was stopped at epoch {} of {} by the end of a session and is checkpointed: the same command goes on with it",
+            trial.number, trial.steps(), view.max_steps
+        ));
+    }
     let failed = count(view, State::Failed);
     if failed > 0 {
         let first =
@@ -204,6 +210,7 @@ fn html(
     let states = [
         (State::Complete, "complete"),
         (State::Paused, "paused"),
+        (State::Released, "stopped by the end of a session, first to go on"),
         (State::Running, "running"),
         (State::Pruned, "pruned"),
         (State::Failed, "failed"),

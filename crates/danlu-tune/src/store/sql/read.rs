@@ -63,6 +63,7 @@ fn head(row: &Row, space: &Space) -> Trial {
     let state = match (row[2].text().unwrap_or_default(), row[3].int()) {
         ("WAITING", _) => State::Waiting,
         ("RUNNING", 1) => State::Paused,
+        ("RUNNING", 2) => State::Released,
         ("RUNNING", _) => State::Running,
         ("COMPLETE", _) => State::Complete,
         ("PRUNED", _) => State::Pruned,

@@ -1,15 +1,58 @@
 //! The tables: Optuna 5's own twelve (schema 12, `v3.2.0.a`), so that Optuna and its dashboard open the same study, and
 //! danlu's side tables for what Optuna does not know: leases, paused trials, checkpoints, seconds a step.
 
-use super::Dialect;
+use super::{Dialect, Tx};
+use crate::error::{Result, TuneError};
 
 /// Optuna's `version_info.schema_version`.
-pub(super) const SCHEMA_VERSION: i64 = 12;
+const SCHEMA_VERSION: i64 = 12;
 /// Optuna's `alembic_version.version_num`.
-pub(super) const ALEMBIC_VERSION: &str = "v3.2.0.a";
+const ALEMBIC_VERSION: &str = "v3.2.0.a";
+
+/// Checks the version of the tables, or makes them where there are none and `create` is set.
+pub(super) fn prepare(tx: &mut dyn Tx, create: bool) -> Result<()> {
+    let dialect = tx.dialect();
+    let exists = match dialect {
+        Dialect::Sqlite => "SELECT COUNT(*) FROM sqlite_master WHERE name IN ('studies', 'danlu_trials')",
+        Dialect::Postgres => {
+            // Two workers that begin at once: the second waits for the first one's tables.
+            tx.query("SELECT CAST(pg_advisory_xact_lock(7305) AS TEXT)", &[])?;
+            "SELECT COUNT(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename IN ('studies', 'danlu_trials')"
+        }
+    };
+    let tables = tx.query(exists, &[])?.first().map_or(0, |row| row[0].int());
+    if tables == 0 {
+        if !create {
+            return Err(TuneError::Schema {
+                found: "no study at all".into(),
+                expected: "danlu's or Optuna's".into(),
+            });
+        }
+        for statement in statements(dialect) {
+            tx.execute(&statement, &[])?;
+        }
+    } else {
+        let version = tx.query("SELECT schema_version FROM version_info", &[])?;
+        let alembic = tx.query("SELECT version_num FROM alembic_version", &[])?;
+        let version = version.first().map_or(0, |row| row[0].int());
+        let alembic = alembic.first().and_then(|row| row[0].text()).unwrap_or("none").to_owned();
+        if version != SCHEMA_VERSION || alembic != ALEMBIC_VERSION {
+            return Err(TuneError::Schema {
+                found: format!("{version} ({alembic})"),
+                expected: format!("{} ({})", SCHEMA_VERSION, ALEMBIC_VERSION),
+            });
+        }
+    }
+    if tables < 2 {
+        for statement in side_tables(dialect) {
+            tx.execute(&statement, &[])?;
+        }
+    }
+    Ok(())
+}
 
 /// The statements that make all tables of an empty store; each may be repeated.
-pub(super) fn statements(dialect: Dialect) -> Vec<String> {
+fn statements(dialect: Dialect) -> Vec<String> {
     let mut all = Vec::new();
     if dialect == Dialect::Postgres {
         for (name, values) in [
@@ -61,7 +104,7 @@ fn optuna_tables() -> [&'static str; 15] {
 
 /// danlu's own tables. They go with the study or trial that they belong to, whoever deletes it: by the foreign key on
 /// PostgreSQL, by a trigger on SQLite, where foreign keys hold only for connections that ask for them.
-pub(super) fn side_tables(dialect: Dialect) -> Vec<String> {
+fn side_tables(dialect: Dialect) -> Vec<String> {
     let mut all: Vec<String> = [
         "CREATE TABLE IF NOT EXISTS danlu_studies (study_id INTEGER PRIMARY KEY REFERENCES studies (study_id) ON DELETE CASCADE, \
          spec TEXT NOT NULL)",

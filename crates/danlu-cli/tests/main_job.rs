@@ -283,7 +283,11 @@ fn a_study_keeps_its_budget_writes_the_best_recipe_and_never_opens_the_test_set(
         .assert()
         .success();
     let worker = ["worker", "--store", "sqlite:runs/studies.db", "--name", "later", "--budget", "1trials"];
-    danlu(folder).args(worker).args(["--json"]).assert().success();
+    let output = danlu(folder).args(worker).args(["--json"]).assert().success();
+    // The budget ends while the second trial trains: it is let go of, and said to be.
+    let said: serde_json::Value = serde_json::from_slice(&output.get_output().stdout).expect("JSON");
+    assert_eq!((&said["trials"], &said["paused"], &said["released"]), (&2.into(), &1.into(), &1.into()));
+    assert!(said["verdicts"].to_string().contains("the same command goes on with it"), "{said}");
     assert!(folder.join("runs/later/trial-0/recipe.toml").is_file());
     templates_start_workers(folder);
 
@@ -297,6 +301,27 @@ fn a_study_keeps_its_budget_writes_the_best_recipe_and_never_opens_the_test_set(
     danlu(folder).args(queued).args(right).assert().success();
     let recipe = std::fs::read_to_string(folder.join("runs/queued/trial-0/recipe.toml")).expect("reads");
     assert!(recipe.contains("lr = 0.0123"), "{recipe}");
+
+    // A search on fewer images comes first, and its best trials are the first of the study.
+    let rough =
+        ["tune", "space.toml", "demo", "--name", "rough", "--workers", "1", "--coarse", "data.limit=0.03"];
+    let output = danlu(folder).args(rough).assert().code(2);
+    let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    assert!(text.contains("`--coarse` takes a quarter of the budget") && text.contains("hint:"), "{text}");
+    let output = danlu(folder).args(rough).args(["--budget", "1trials"]).assert().success();
+    let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    assert!(text.contains("2 trials of the older study are tried first"), "{text}");
+    let lr = |run: &str| {
+        let text = std::fs::read_to_string(folder.join("runs").join(run).join("recipe.toml")).expect("reads");
+        let of = |key: &str| text.lines().find(|l| l.starts_with(key)).expect("stands there").to_owned();
+        (
+            of("limit").split_whitespace().nth(2).map(str::to_owned),
+            of("lr ").split('#').next().map(str::to_owned),
+        )
+    };
+    let (coarse, fine) = (lr("rough-coarse/trial-0"), lr("rough/trial-0"));
+    assert_eq!((coarse.0.as_deref(), fine.0.as_deref()), (Some("0.03"), Some("0.05")));
+    assert!([&coarse.1, &lr("rough-coarse/trial-1").1].contains(&&fine.1), "{coarse:?} {fine:?}");
 
     // The default policy is known by its name, an unknown one is refused with the names there are.
     let output = danlu(folder).args(tune).args(["--policy", "best"]).assert().code(2);

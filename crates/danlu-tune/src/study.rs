@@ -170,15 +170,23 @@ impl<S: Store> Study<S> {
         Ok(number)
     }
 
-    /// Enqueues the `count` best complete trials of an older study, as far as this space has their parameters.
-    /// Returns how many were enqueued.
+    /// Enqueues the `count` best trials of an older study, complete ones first and then those that came furthest, as far as this space has
+    /// their parameters. Returns how many were enqueued.
     pub fn warm_start(&mut self, older: &View, count: usize) -> Result<usize> {
-        let complete = older.in_state(State::Complete).iter().filter_map(|&n| older.trial(n));
-        let mut scored: Vec<(f64, &Trial)> =
-            complete.filter_map(|t| t.value.map(|v| (older.loss(v), t))).collect();
-        scored.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let mut scored: Vec<(u64, f64, &Trial)> = Vec::new();
+        for trial in older.trials() {
+            match (trial.state, trial.value, trial.last()) {
+                (State::Complete, Some(value), _) => scored.push((u64::MAX, older.loss(value), trial)),
+                (State::Paused | State::Released | State::Pruned, _, Some(last)) => {
+                    scored.push((last.step, older.loss(last.value), trial));
+                }
+                _ => {}
+            }
+        }
+        scored.retain(|s| s.1.is_finite());
+        scored.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.total_cmp(&b.1)));
         let mut enqueued = 0;
-        for (_, trial) in scored.into_iter().take(count) {
+        for (_, _, trial) in scored.into_iter().take(count) {
             let mut fixed = older.space.to_external(&trial.values);
             fixed.retain(|name, value| {
                 let at = self.spec.space.position(name);
@@ -197,7 +205,7 @@ impl<S: Store> Study<S> {
         // Another worker may be faster with the trial that the policy chose; each round then sees its change.
         for _ in 0..16 {
             self.refresh()?;
-            if !self.view.in_state(State::Running).is_empty()
+            if [State::Running, State::Released].iter().any(|&s| !self.view.in_state(s).is_empty())
                 && let Some(found) = self.store.claim(self.id, Wanted::Abandoned, owner)?
             {
                 return self.begin(found, seed);

@@ -1,5 +1,6 @@
 //! `danlu tune SPACE DATA`
 
+mod coarse;
 mod queue;
 
 use std::io::Write;
@@ -21,7 +22,7 @@ use crate::terminal::Terminal;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A space is a recipe in which fields hold distributions:\n  [optimizer]\n  lr = { log = [1e-3, 1.0], advised = 0.1 }\n  momentum = { float = [0.8, 0.99] }\n\nExamples:\n  danlu tune space.toml photos/ --budget 30m\n  danlu tune space.toml demo --budget 5trials --confirm\n  danlu tune space.toml /shared/photos --store postgres://me@host/danlu --workers 0   then on each machine:\n  danlu worker --store postgres://me@host/danlu --runs /shared/runs"
+    after_help = "A space is a recipe in which fields hold distributions:\n  [optimizer]\n  lr = { log = [1e-3, 1.0], advised = 0.1 }\n  momentum = { float = [0.8, 0.99] }\n\nExamples:\n  danlu tune space.toml photos/ --budget 30m\n  danlu tune space.toml demo --budget 5trials --confirm\n  danlu tune space.toml photos/ --budget 2h --coarse data.limit=0.2\n  danlu tune space.toml /shared/photos --store postgres://me@host/danlu --workers 0   then on each machine:\n  danlu worker --store postgres://me@host/danlu --runs /shared/runs"
 )]
 pub(crate) struct TuneArgs {
     /// The search space (TOML), a recipe with distributions in it
@@ -46,14 +47,18 @@ pub(crate) struct TuneArgs {
     /// Train the best 3 recipes again with 3 other seeds each, after the budget
     #[arg(long)]
     confirm: bool,
-    /// How to search: a sampler (prior, tpe, random, sobol, grid) and a scheduler (asha, hyperband, median, none), or `freeze_thaw`; the
-    /// default is the advised recipe first, then TPE with pause/resume ASHA
+    /// How to search: a sampler (prior, tpe, random, sobol, grid) and a scheduler (forecast, asha, hyperband, median, none), or
+    /// `freeze_thaw`; the default is the advised recipe first, then TPE, paused and resumed by forecasts of the learning curves
     #[arg(long, value_name = "NAME", default_value = DEFAULT_POLICY)]
     policy: String,
     /// Try these values first, as `optimizer.lr=0.1,network.width=32`; can be given several times, once a trial
     #[arg(long, value_name = "KEY=VALUE,...")]
     enqueue: Vec<String>,
-    /// Try the best 5 complete trials of an older study first, as far as this space has their values
+    /// Spend a quarter of the budget on a cheaper version of the training first, and try its best 5 first in the study: `data.limit=0.2`,
+    /// `data.image_size=16`, `train.epochs=3`; can be given several times
+    #[arg(long, value_name = "KEY=VALUE", conflicts_with = "warm_start")]
+    coarse: Vec<String>,
+    /// Try the best 5 trials of an older study first (complete ones before others), as far as this space has their values
     #[arg(long, value_name = "NAME[@URL]")]
     warm_start: Option<String>,
     /// Seed of the search
@@ -91,11 +96,6 @@ pub(crate) fn run(args: TuneArgs) -> anyhow::Result<()> {
     // Who goes on with a study goes on with its plan: choices that were pinned then hold now.
     let (plan, spec) = reload(&url, &name, &plan)?;
     refuse_trials_of_another(&url, &spec, &args.runs)?;
-    if let Some(count) = queue::fill(&url, &spec, &args.enqueue, args.warm_start.as_deref())?
-        && !args.quiet
-    {
-        eprintln!("{count} trials of the older study are tried first");
-    }
     let workers = match args.workers.as_str() {
         "auto" => {
             let (workers, said) = best_workers()?;
@@ -108,12 +108,30 @@ pub(crate) fn run(args: TuneArgs) -> anyhow::Result<()> {
             StudyError::Space(format!("`--workers {number}`: expected a number or `auto`"), None)
         })?,
     };
+    let stop = stop_on_ctrl_c()?;
+    let mut limits = args.budget.clone().unwrap_or_default();
+    let mut older = args.warm_start.clone();
+    if !args.coarse.is_empty() && is_new(&url, &spec)? {
+        let (coarse, rest) = coarse::split(&limits)?;
+        limits = rest;
+        if coarse::search(&args, &url, &name, preset, workers.max(1), coarse, &stop)? == Finish::Asked {
+            eprintln!(
+                "stopped in the coarse search: every trial is checkpointed; go on with the same command"
+            );
+            std::process::exit(130);
+        }
+        older = Some(coarse::name(&name));
+    }
+    if let Some(count) = queue::fill(&url, &spec, &args.enqueue, older.as_deref())?
+        && !args.quiet
+    {
+        eprintln!("{count} trials of the older study are tried first");
+    }
     if workers == 0 {
         println!("study `{name}` is in {}", shown(&url));
         println!("next: `danlu worker --store {} --name {name} --runs DIR` on each machine", shown(&url));
         return Ok(());
     }
-    let stop = stop_on_ctrl_c()?;
     let session = Session {
         url: &url,
         runs: &args.runs,
@@ -122,15 +140,13 @@ pub(crate) fn run(args: TuneArgs) -> anyhow::Result<()> {
         json: args.json,
         confirm: args.confirm,
     };
-    session.run(
-        &plan,
-        &spec,
-        workers,
-        args.seed,
-        &args.policy,
-        args.budget.clone().unwrap_or_default(),
-        &stop,
-    )
+    session.run(&plan, &spec, workers, args.seed, &args.policy, limits, &stop)
+}
+
+/// Whether nothing has been tried in the study yet.
+fn is_new(url: &str, spec: &StudySpec) -> Result<bool, StudyError> {
+    let study = Study::open(store::open(url, false)?, spec.clone())?;
+    Ok(study.view().trials().is_empty())
 }
 
 fn reload(url: &str, name: &str, plan: &Plan) -> anyhow::Result<(Plan, StudySpec)> {
@@ -240,7 +256,7 @@ impl Session<'_> {
             });
             let value = serde_json::json!({
                 "study": self.name, "metric": plan.metric, "best": best, "recipe": report.recipe, "page": report.page,
-                "trials": view.trials().len(), "complete": count(State::Complete), "paused": count(State::Paused),
+                "trials": view.trials().len(), "complete": count(State::Complete), "paused": count(State::Paused), "released": count(State::Released),
                 "failed": count(State::Failed), "epochs": view.trials().iter().map(|t| t.steps()).sum::<u64>(),
                 "importance": importance.collect::<Vec<_>>(), "confirmed": confirmed.collect::<Vec<_>>(),
                 "verdicts": report.verdicts,
@@ -274,7 +290,7 @@ impl Session<'_> {
             self.name,
             view.trials().len(),
             count(State::Complete),
-            count(State::Paused),
+            count(State::Paused) + count(State::Released),
             count(State::Failed),
             view.trials().iter().map(|t| t.steps()).sum::<u64>()
         )?;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use danlu_train::{StopFlag, available_memory};
 use danlu_tune::policy::FreezeThaw;
 use danlu_tune::sampler::{Grid, Prior, Random, Sobol, Tpe};
-use danlu_tune::scheduler::{Asha, Full, Hyperband, Median, Stop, first_rung};
+use danlu_tune::scheduler::{Asha, Forecast, Full, Hyperband, Median, Stop, first_rung};
 use danlu_tune::store::{self, Owner};
 use danlu_tune::worker::{Budget, Event, Finish, Worker};
 use danlu_tune::{Pair, Policy, Study, StudySpec, TuneError, View};
@@ -69,7 +69,7 @@ pub struct Control<'a> {
     pub workers: usize,
     /// Seed of the samplers.
     pub seed: u64,
-    /// `sampler+scheduler` such as `prior+asha` ([`DEFAULT_POLICY`]) or `tpe+hyperband`; or `freeze_thaw`.
+    /// `sampler+scheduler` such as `prior+forecast` ([`DEFAULT_POLICY`]) or `tpe+hyperband`; or `freeze_thaw`.
     pub policy: String,
     /// Limits.
     pub limits: Limits,
@@ -81,9 +81,8 @@ pub struct Control<'a> {
     pub observer: &'a (dyn Fn(&Event, &View) + Sync),
 }
 
-/// Advice first, then TPE, with pause/resume ASHA. Without advice it is `tpe+asha`, which was better than Optuna's samplers at every
-/// budget; that advice helps was not seen (docs/guide/tuning.md).
-pub const DEFAULT_POLICY: &str = "prior+asha";
+/// Advice first, then TPE; pause and resume by forecasts of the learning curves against measured seconds. Figures: docs/guide/tuning.md.
+pub const DEFAULT_POLICY: &str = "prior+forecast";
 
 /// Makes a policy by name.
 ///
@@ -96,7 +95,7 @@ pub(super) fn policy(name: &str, spec: &StudySpec, seed: u64) -> Result<Box<dyn 
     let refuse = |what: &str| {
         StudyError::Space(
             format!("`{name}` is no way to search: `{what}` is not known"),
-            Some("use `freeze_thaw`, or a sampler (random, sobol, grid, tpe, prior) and a scheduler (none, median, asha, hyperband) such as `tpe+asha`".into()),
+            Some("use `freeze_thaw`, or a sampler (random, sobol, grid, tpe, prior) and a scheduler (none, median, asha, hyperband, forecast) such as `tpe+asha`".into()),
         )
     };
     let (sampler, scheduler) = name.split_once('+').unwrap_or((name, "none"));
@@ -112,6 +111,7 @@ pub(super) fn policy(name: &str, spec: &StudySpec, seed: u64) -> Result<Box<dyn 
         "none" => Box::new(Full),
         "median" => Box::new(Median::default()),
         "asha" => Box::new(Asha::new(first_rung(spec.max_steps), 3.0, Stop::Pause)),
+        "forecast" => Box::new(Forecast::new(first_rung(spec.max_steps), 3.0)),
         "hyperband" => Box::new(Hyperband::new(first_rung(spec.max_steps), 3.0, spec.max_steps, Stop::Pause)),
         other => return Err(refuse(other)),
     };

@@ -136,8 +136,9 @@ fn trials_of_a_study_read_the_images_that_an_earlier_one_decoded() {
     let space = "network = { name = \"small\", width = 4 }\ntrain = { epochs = 1, batch_size = 8 }\n\
                  data = { cache = \"disk\", image_size = 16 }\noptimizer.lr = { log = [0.001, 0.3] }\n";
     fs::write(folder.join("space.toml"), space).expect("writes");
-    let trial = |command: &[&str]| {
-        danlu(folder).args(command).args(["--budget", "1trials", "--json"]).assert().success();
+    // A budget of trials is that of the study, so it grows by one.
+    let trial = |command: &[&str], budget: &str| {
+        danlu(folder).args(command).args(["--budget", budget, "--json"]).assert().success();
         let entries = fs::read_dir(folder.join("home/cache")).expect("a cache");
         let mut files: Vec<_> = entries.map(|entry| entry.expect("reads").path()).collect();
         files.retain(|path| path.extension().is_some_and(|ending| ending == "cache"));
@@ -145,15 +146,15 @@ fn trials_of_a_study_read_the_images_that_an_earlier_one_decoded() {
         let path = files.remove(0);
         (fs::read(&path).expect("reads"), path)
     };
-    let (first, path) = trial(&["tune", "space.toml", "photos", "--workers", "1"]);
+    let (first, path) = trial(&["tune", "space.toml", "photos", "--workers", "1"], "1trials");
     let worker = ["worker", "--store", "sqlite:runs/studies.db", "--name", "space"];
-    assert!(trial(&worker).0 == first, "a second trial, in another process, has nothing to add");
+    assert!(trial(&worker, "2trials").0 == first, "a second trial, in another process, has nothing to add");
     // That it reads the file shows in a damaged pixel: it is noticed, decoded again and mended.
     let mut damaged = first.clone();
     let at = damaged.iter().rposition(|&byte| byte != 0).expect("images are there");
     damaged[at] ^= 0x55;
     fs::write(&path, damaged).expect("writes");
-    assert!(trial(&worker).0 == first, "the damage is still there: no trial has looked");
+    assert!(trial(&worker, "3trials").0 == first, "the damage is still there: no trial has looked");
 }
 
 #[test]

@@ -272,7 +272,7 @@ fn a_weight_that_is_no_number_is_named_on_every_way_in() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let folder = folder.path();
     pretrain(folder);
-    images(&folder.join("photos"), 1);
+    images(&folder.join("photos"), 10);
     let image = "photos/above/0.png";
     poison(&folder.join("runs/first/weights/best.safetensors"), "fc.weight");
     std::fs::copy(folder.join("runs/first/weights/best.safetensors"), folder.join("w.safetensors"))
@@ -306,7 +306,7 @@ fn a_weight_that_is_no_number_is_named_on_every_way_in() {
     // A head that is replaced does not matter.
     danlu(folder)
         .args(["train", "photos", "--weights", "w.safetensors", "--epochs", "1", "--name", "head", "--quiet"])
-        .args(["--set", "data.val=0.5"])
+        .args(["--set", "finetune.head=\"new\""])
         .assert()
         .success();
 }

@@ -22,7 +22,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let augment = AugmentConfig {
         random_resized_crop: Some(RandomResizedCrop::default()),
         horizontal_flip: Some(HorizontalFlip::default()),
-        color_jitter: Some(ColorJitter { brightness: 0.4, contrast: 0.4, saturation: 0.4, ..Default::default() }),
+        color_jitter: Some(ColorJitter {
+            brightness: 0.4,
+            contrast: 0.4,
+            saturation: 0.4,
+            ..Default::default()
+        }),
         ..AugmentConfig::default()
     };
     let dataset = Arc::new(Dataset::open(std::path::Path::new(folder), &data)?);

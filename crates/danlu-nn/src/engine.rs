@@ -186,7 +186,8 @@ impl Engine {
             }
         }
         new.load_matching(&kept, WeightSet::Live)?;
-        let trainable: Vec<bool> = self.trainable().iter().zip(in_head).map(|(&was, new)| was || new).collect();
+        let trainable: Vec<bool> =
+            self.trainable().iter().zip(in_head).map(|(&was, new)| was || new).collect();
         new.set_trainable(&trainable)?;
         new.set_bn_mode(self.bn_mode());
         *self = new;

@@ -332,8 +332,14 @@ impl Advisor<'_> {
                     },
                 );
                 if head_first {
-                    let reason = "weights that are good should move little: a tenth of what the new last layer takes";
-                    self.choose("finetune.backbone_lr_scale", 0.1, reason, "Li et al. 2020, arXiv 2002.11770");
+                    let reason =
+                        "weights that are good should move little: a tenth of what the new last layer takes";
+                    self.choose(
+                        "finetune.backbone_lr_scale",
+                        0.1,
+                        reason,
+                        "Li et al. 2020, arXiv 2002.11770",
+                    );
                 }
                 self.choose("optimizer.momentum", 0.9, "averages about 10 updates", "Sutskever et al. 2013");
                 self.choose("optimizer.nesterov", true, "looks ahead, at no cost", "Sutskever et al. 2013");

@@ -6,9 +6,7 @@ use danlu_data::{
     DataConfig, Fit, Interpolation, Pixels, TestViews, fit_image, load_image, load_image_bytes,
 };
 use danlu_nn::{Engine, EngineConfig, Graph, WeightSet};
-use danlu_weights::{
-    LoadOptions, Loaded, Resize, check_finite, identify, match_state_dict, read_state_dict,
-};
+use danlu_weights::{LoadOptions, Loaded, Resize, check_finite, identify, match_state_dict, read_state_dict};
 use serde::Serialize;
 
 use crate::error::TrainError;

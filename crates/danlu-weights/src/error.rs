@@ -211,9 +211,9 @@ impl WeightsError {
             WeightsError::Io { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => "check the path; is it relative to another folder?",
                 io::ErrorKind::PermissionDenied => "check the permissions of the file and its folder",
-                io::ErrorKind::IsADirectory
-                | io::ErrorKind::NotADirectory
-                | io::ErrorKind::InvalidInput => "name a file, in a folder that exists",
+                io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidInput => {
+                    "name a file, in a folder that exists"
+                }
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     "free some space; nothing was left half-written"
                 }

@@ -126,7 +126,7 @@ fn weights_that_are_not_finite_are_named() {
     (broken.data[3], broken.data[5]) = (f32::NAN, f32::INFINITY);
     state.insert("layer2.0.conv2.weight", broken);
     let error = match_state_dict(&shapes(&state), &state, &LoadOptions::default()).unwrap_err();
-    assert!(error.to_string().contains("`layer2.0.conv2.weight` has 2 values"), "{error}");
+    assert!(error.to_string().contains("NaN or infinite: `layer2.0.conv2.weight` (2 values)"), "{error}");
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use danlu::weights::{
-    WeightsError, WriteFormat, average, check_finite, convert, diff, inspect, read_state_dict, write_huggingface, write_pth,
-    write_safetensors,
+    WeightsError, WriteFormat, average, check_finite, convert, diff, inspect, read_state_dict,
+    write_huggingface, write_pth, write_safetensors,
 };
 
 /// The weights that were compared differ: exit code 1, as `diff`.
@@ -81,8 +81,7 @@ pub(crate) fn run(args: WeightsArgs) -> anyhow::Result<()> {
 }
 
 fn format_of(path: &Path) -> anyhow::Result<WriteFormat> {
-    Ok(WriteFormat::of(path)
-        .ok_or_else(|| WeightsError::UnknownEnding { path: path.to_path_buf() })?)
+    Ok(WriteFormat::of(path).ok_or_else(|| WeightsError::UnknownEnding { path: path.to_path_buf() })?)
 }
 
 fn println(text: &str) -> anyhow::Result<()> {

@@ -88,7 +88,8 @@ pub(super) fn find(looks: &[Look], classes: usize, label: impl Fn(u32) -> u32 + 
     for Near { mut members, .. } in groups(&pairs, looks.len()) {
         with_copies(&mut members);
         if members.iter().any(|&i| label(i) != label(members[0]))
-            && let Some(whole) = near.iter_mut().find(|group| group.members.binary_search(&members[0]).is_ok())
+            && let Some(whole) =
+                near.iter_mut().find(|group| group.members.binary_search(&members[0]).is_ok())
         {
             whole.doubtful.extend(members);
             whole.doubtful.sort_unstable();
@@ -369,11 +370,8 @@ mod tests {
         let found = find(&looks, 3, labels, true);
         let near: Vec<(Vec<u32>, Vec<u32>)> =
             found.near.into_iter().map(|group| (group.members, group.doubtful)).collect();
-        let expected = [
-            (vec![3, 60, 61], vec![3, 60]),
-            (vec![5, 62], vec![]),
-            (vec![7, 63, 64], vec![7, 63, 64]),
-        ];
+        let expected =
+            [(vec![3, 60, 61], vec![3, 60]), (vec![5, 62], vec![]), (vec![7, 63, 64], vec![7, 63, 64])];
         assert_eq!(near, expected);
     }
 

@@ -46,7 +46,11 @@ pub(super) fn suggestions(audit: &Audit) -> Vec<Suggestion> {
         add(
             format!(
                 "{} different labels: no network can be right on all of them",
-                counted(audit.label_conflicts, "group of the same image carries", "groups of the same image carry")
+                counted(
+                    audit.label_conflicts,
+                    "group of the same image carries",
+                    "groups of the same image carry"
+                )
             ),
             "look at them and correct the labels; the cleaned split leaves them out of training",
             fix(),
@@ -80,10 +84,7 @@ pub(super) fn suggestions(audit: &Audit) -> Vec<Suggestion> {
     }
     if let Some((class, count)) = audit.classes.iter().zip(&audit.counts).find(|(_, count)| count[0] < 10) {
         add(
-            format!(
-                "class `{class}` has only {}",
-                counted(count[0], "training image", "training images")
-            ),
+            format!("class `{class}` has only {}", counted(count[0], "training image", "training images")),
             "add images, or start from weights that were trained on many",
             None,
         );

@@ -253,8 +253,7 @@ mod tests {
         let (gain, offset) = ((brightness * contrast) as f32, ((1.0 - contrast) * mean) as f32);
         let s = saturation as f32;
         let change = |p: &[u8]| {
-            let [r, g, b] =
-                [p[0], p[1], p[2]].map(|v| (f32::from(v) * gain + offset).clamp(0.0, 255.0));
+            let [r, g, b] = [p[0], p[1], p[2]].map(|v| (f32::from(v) * gain + offset).clamp(0.0, 255.0));
             let gray = (0.2989 * r + 0.587 * g + 0.114 * b) * (1.0 - s);
             [r, g, b].map(|v| (v * s + gray).clamp(0.0, 255.0) as u8)
         };

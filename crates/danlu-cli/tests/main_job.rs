@@ -98,6 +98,15 @@ fn a_folder_of_images_becomes_a_tested_model() {
         |run: &str| std::fs::read(folder.join("runs").join(run).join("events.jsonl")).expect("is there");
     assert!(events("a") == events("b"));
 
+    // A run that was stopped on the way (or a paused trial) is tested with its best weights so far; it has no report yet.
+    for file in ["result.json", "report.html"] {
+        std::fs::remove_file(folder.join("runs/b").join(file)).expect("removes");
+    }
+    let output = danlu(folder).args(["test", "runs/b", "--json"]).assert().success();
+    let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    assert!(text.contains("not finished"), "{text}");
+    assert!(!folder.join("runs/b/report.html").exists());
+
     // Data that changed since are not silently used.
     std::fs::remove_file(folder.join("photos/above/0.png")).expect("removes");
     let output = danlu(folder).args(["val", "runs/a"]).assert().code(2);

@@ -1,4 +1,4 @@
-//! Kernels that go through memory once, element by element: add, scale, masks, EMA, u8 to f32, copies of channels.
+//! Kernels that go through memory once, element by element: add, scale, masks, EMA, copies of channels.
 
 use crate::Threads;
 use crate::shared::SharedMut;
@@ -126,48 +126,6 @@ pub fn scale_samples(threads: &Threads, x: Option<&[f32]>, factors: &[f32], y: &
             || y.iter_mut().for_each(|y| *y = if factor == 0.0 { 0.0 } else { *y * factor }),
         );
     });
-}
-
-/// u8 images `[pixels, channels]` to f32: `y = x * scale[c] + shift[c]`. For the usual normalisation of `x / 255` by mean and
-/// standard deviation, `scale = 1 / (255 std)` and `shift = -mean / std`.
-pub fn normalize_u8(threads: &Threads, x: &[u8], scale: &[f32], shift: &[f32], y: &mut [f32]) {
-    let channels = scale.len();
-    assert!(channels > 0 && shift.len() == channels);
-    assert!(x.len() == y.len() && x.len().is_multiple_of(channels));
-    let rows = (CHUNK / channels).max(1);
-    let out = SharedMut::new(y);
-    threads.for_each(x.len().div_ceil(rows * channels), |task, _| {
-        let start = task * rows * channels;
-        let x = &x[start..x.len().min(start + rows * channels)];
-        // SAFETY: chunks are disjoint.
-        let y = unsafe { out.slice(start, x.len()) };
-        threads.isa().run(
-            #[inline(always)]
-            || match channels {
-                1 => y.iter_mut().zip(x).for_each(|(y, &x)| *y = f32::from(x) * scale[0] + shift[0]),
-                3 => normalize_rows::<3>(x, scale, shift, y),
-                4 => normalize_rows::<4>(x, scale, shift, y),
-                _ => {
-                    for (x, y) in x.chunks_exact(channels).zip(y.chunks_exact_mut(channels)) {
-                        for c in 0..channels {
-                            y[c] = f32::from(x[c]) * scale[c] + shift[c];
-                        }
-                    }
-                }
-            },
-        );
-    });
-}
-
-#[inline(always)]
-fn normalize_rows<const C: usize>(x: &[u8], scale: &[f32], shift: &[f32], y: &mut [f32]) {
-    let (scale, shift): ([f32; C], [f32; C]) =
-        (std::array::from_fn(|c| scale[c]), std::array::from_fn(|c| shift[c]));
-    for (x, y) in x.chunks_exact(C).zip(y.chunks_exact_mut(C)) {
-        for c in 0..C {
-            y[c] = f32::from(x[c]) * scale[c] + shift[c];
-        }
-    }
 }
 
 /// Where the columns of [`copy_columns`] come from or go to.
@@ -305,22 +263,6 @@ mod tests {
         assert!(y.iter().all(|&y| y == 3.0));
         copy(&threads, &a, &mut y);
         assert_eq!(a, y);
-    }
-
-    #[test]
-    fn images_are_normalised_channel_by_channel() {
-        let threads = Threads::new(2).unwrap();
-        for channels in [1, 2, 3, 4, 7] {
-            let x: Vec<u8> = (0..channels * 9001).map(|i| (i * 7 % 256) as u8).collect();
-            let scale: Vec<f32> = (0..channels).map(|c| 0.01 + c as f32).collect();
-            let shift: Vec<f32> = (0..channels).map(|c| c as f32 - 3.0).collect();
-            let mut y = vec![0.0; x.len()];
-            normalize_u8(&threads, &x, &scale, &shift, &mut y);
-            for i in 0..x.len() {
-                let c = i % channels;
-                assert!((y[i] - (f32::from(x[i]) * scale[c] + shift[c])).abs() < 1e-3);
-            }
-        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod columns;
 mod conv;
 pub mod elementwise;
 mod error;
+pub mod images;
 mod isa;
 pub mod loss;
 pub mod machine;

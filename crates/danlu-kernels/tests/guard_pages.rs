@@ -4,6 +4,7 @@
 
 use danlu_kernels::batch_norm::{self, ActivationInput, ResidualGradient, Saved};
 use danlu_kernels::elementwise::{self, Columns};
+use danlu_kernels::images;
 use danlu_kernels::pool::{self, AdaptiveShape, Pool2dShape};
 use danlu_kernels::{
     Activation, Algorithm, Conv2d, Conv2dShape, Epilogue, Isa, Pass, Prologue, Threads, activation, loss,
@@ -270,7 +271,7 @@ fn elementwise_kernels_reductions_and_losses_touch_nothing_beyond_their_operands
             let (x, mut y) = (floats(guard, len), floats(guard, len));
             let (scale, shift) = (floats(guard, columns), floats(guard, columns));
             let (bytes, factors) = (Guarded::new(guard, len, 7u8), floats(guard, rows));
-            elementwise::normalize_u8(threads, &bytes, &scale, &shift, &mut y);
+            images::normalize_u8(threads, &bytes, &scale, &shift, &mut y);
             elementwise::scale_samples(threads, Some(&x), &factors, &mut y);
             let whole = Columns { stride: columns, offset: 0 };
             elementwise::copy_columns(threads, rows, columns, &x, whole, &mut y, whole, true);

@@ -1,5 +1,6 @@
 //! What goes into a step: images, targets, and where the step stands.
 
+use crate::device::{Cpu, Device};
 use crate::error::{NnError, Result};
 use crate::plan::Span;
 use crate::real::Real;
@@ -132,51 +133,138 @@ impl Input<'_> {
         if matches!(self.images, Images::Features(_)) { Span::Tail } else { Span::Whole }
     }
 
+    /// Writes the normalised, mixed images `[N, H, W, C]`, what the network sees of a batch, as the cpu device does on one thread.
+    ///
+    /// # Errors
+    /// [`NnError::Input`] where images, shape, mix and `out` do not fit together.
+    pub fn write_f32(&self, out: &mut [f32]) -> Result<()> {
+        self.check(self.shape[3], "the shape")?;
+        if out.len() != self.shape.iter().product::<usize>() {
+            let what = format!("{} values were given room for {:?}", out.len(), self.shape);
+            return Err(NnError::Input(what));
+        }
+        Cpu::new(1, None)?.input(self, out);
+        Ok(())
+    }
+
     /// Writes the normalised, mixed images.
     pub(crate) fn write<T: Real>(&self, out: &mut [T]) {
         match self.images {
             Images::U8 { data, mean, std } => {
-                // A table of 256 values a channel: no division a pixel.
-                let table: Vec<T> = mean
-                    .iter()
-                    .zip(std)
-                    .flat_map(|(&m, &s)| {
-                        (0..256)
-                            .map(move |v| T::from_f64((f64::from(v) / 255.0 - f64::from(m)) / f64::from(s)))
-                    })
-                    .collect();
-                let c = self.shape[3];
-                self.write_with(out, |i| table[i % c * 256 + usize::from(data[i])]);
+                // A table of 256 values a channel: no division a pixel, and the value nearest to the true one.
+                let table = |(&mean, &std): (&f32, &f32)| -> [T; 256] {
+                    let value = |v: usize| (v as f64 / 255.0 - f64::from(mean)) / f64::from(std);
+                    std::array::from_fn(|v| T::from_f64(value(v)))
+                };
+                let tables: Vec<[T; 256]> = mean.iter().zip(std).map(table).collect();
+                self.write_with(out, |at, out| look_up(&tables, &data[at..at + out.len()], out));
             }
-            Images::F32(data) => self.write_with(out, |i| T::from_f64(f64::from(data[i]))),
-            Images::F64(data) => self.write_with(out, |i| T::from_f64(data[i])),
-            Images::Features(data) => {
-                out.iter_mut().zip(data).for_each(|(out, &value)| *out = T::from_f64(f64::from(value)));
+            Images::F32(data) | Images::Features(data) => {
+                self.write_with(out, |at, out| copy(&data[at..], out, |v| T::from_f64(f64::from(v))));
+            }
+            Images::F64(data) => self.write_with(out, |at, out| copy(&data[at..], out, T::from_f64)),
+        }
+    }
+
+    /// `fill` writes the values of the images from an element on, of whole pixels.
+    fn write_with<T: Real>(&self, out: &mut [T], fill: impl Fn(usize, &mut [T])) {
+        let Some(mix) = &self.mix else { return fill(0, out) };
+        let [_, h, w, c] = self.shape;
+        let row = w * c;
+        let (own, other) = (T::from_f64(mix.lambda), T::from_f64(1.0 - mix.lambda));
+        let mut of_partner = vec![T::ZERO; row];
+        for (image, out) in out.chunks_exact_mut((h * row).max(1)).enumerate() {
+            let partner = mix.partner[image] as usize * h * row;
+            fill(image * h * row, out);
+            match mix.cut {
+                None => {
+                    for (y, out) in out.chunks_exact_mut(row).enumerate() {
+                        fill(partner + y * row, &mut of_partner);
+                        out.iter_mut().zip(&of_partner).for_each(|(out, &p)| *out = own * *out + other * p);
+                    }
+                }
+                Some([top, left, bottom, right]) => {
+                    for y in top..bottom {
+                        let (from, to) = (y * row + left * c, y * row + right * c);
+                        fill(partner + from, &mut out[from..to]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The values of whole pixels by the table of their channel.
+fn look_up<T: Real>(tables: &[[T; 256]], data: &[u8], out: &mut [T]) {
+    match tables {
+        [table] => out.iter_mut().zip(data).for_each(|(out, &v)| *out = table[usize::from(v)]),
+        [red, green, blue] => {
+            for (out, &[r, g, b]) in out.as_chunks_mut::<3>().0.iter_mut().zip(data.as_chunks::<3>().0) {
+                *out = [red[usize::from(r)], green[usize::from(g)], blue[usize::from(b)]];
+            }
+        }
+        _ => {
+            let pixels = out.chunks_exact_mut(tables.len()).zip(data.chunks_exact(tables.len()));
+            for (out, pixel) in pixels {
+                for (c, table) in tables.iter().enumerate() {
+                    out[c] = table[usize::from(pixel[c])];
+                }
+            }
+        }
+    }
+}
+
+fn copy<S: Copy, T>(data: &[S], out: &mut [T], value: impl Fn(S) -> T) {
+    out.iter_mut().zip(data).for_each(|(out, &v)| *out = value(v));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One value by the formulas.
+    fn value(input: &Input<'_>, data: &[u8], mean: &[f32], std: &[f32], i: usize) -> f64 {
+        let [_, h, w, c] = input.shape;
+        let seen = |i: usize| {
+            (f64::from(data[i]) / 255.0 - f64::from(mean[i % c])) / f64::from(std[i % c])
+        };
+        let Some(mix) = input.mix else { return seen(i) };
+        let (image, within) = (i / (h * w * c), i % (h * w * c));
+        let other = seen(mix.partner[image] as usize * h * w * c + within);
+        let (row, column) = (within / (w * c), within / c % w);
+        match mix.cut {
+            None => mix.lambda * seen(i) + (1.0 - mix.lambda) * other,
+            Some([top, left, bottom, right]) => {
+                let inside = (top..bottom).contains(&row) && (left..right).contains(&column);
+                if inside { other } else { seen(i) }
             }
         }
     }
 
-    fn write_with<T: Real>(&self, out: &mut [T], value: impl Fn(usize) -> T) {
-        let [_, h, w, c] = self.shape;
-        let Some(mix) = &self.mix else {
-            out.iter_mut().enumerate().for_each(|(i, out)| *out = value(i));
-            return;
-        };
-        let per_image = h * w * c;
-        let (own, other) = (T::from_f64(mix.lambda), T::from_f64(1.0 - mix.lambda));
-        for (image, out) in out.chunks_exact_mut(per_image.max(1)).enumerate() {
-            let partner = mix.partner[image] as usize * per_image;
-            for (i, out) in out.iter_mut().enumerate() {
-                let at = image * per_image + i;
-                *out = match mix.cut {
-                    None => own * value(at) + other * value(partner + i),
-                    Some([top, left, bottom, right]) => {
-                        let (row, column) = (i / c / w, i / c % w);
-                        let inside = (top..bottom).contains(&row) && (left..right).contains(&column);
-                        if inside { value(partner + i) } else { value(at) }
-                    }
-                };
+    #[test]
+    fn images_are_normalised_and_mixed_by_the_formulas() {
+        let [n, h, w] = [3, 5, 7];
+        let partner = [2, 0, 0];
+        for c in [1, 2, 3, 4] {
+            let data: Vec<u8> = (0..n * h * w * c).map(|i| (i * 89 % 256) as u8).collect();
+            let mean: Vec<f32> = (0..c).map(|c| 0.2 + 0.1 * c as f32).collect();
+            let std: Vec<f32> = (0..c).map(|c| 0.3 + 0.1 * c as f32).collect();
+            let images = Images::U8 { data: &data, mean: &mean, std: &std };
+            let mixed = |cut| Some(Mix { partner: &partner, lambda: 0.3, cut });
+            for mix in [None, mixed(None), mixed(Some([1, 2, 4, 6])), mixed(Some([2, 3, 2, 3]))] {
+                let input = Input { images, shape: [n, h, w, c], mix };
+                let mut exact = vec![0f64; data.len()];
+                input.write(&mut exact);
+                let mut single = vec![0f32; data.len()];
+                input.write_f32(&mut single).expect("fits");
+                for i in 0..data.len() {
+                    let wanted = value(&input, &data, &mean, &std, i);
+                    assert!((exact[i] - wanted).abs() < 1e-12, "{i}: {} for {wanted}", exact[i]);
+                    assert!((f64::from(single[i]) - wanted).abs() < 1e-5, "{i}: {} for {wanted}", single[i]);
+                }
             }
+            let input = Input { images, shape: [n, h, w, c], mix: None };
+            assert!(input.write_f32(&mut [0.0; 3]).is_err(), "no room");
         }
     }
 }

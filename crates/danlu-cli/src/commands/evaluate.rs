@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use danlu::data::{Part, TestViews};
-use danlu::train::{Evaluation, RunFolder, evaluate_on, evaluate_run, keep_evaluation};
+use danlu::train::{Evaluation, Observer, RunFolder, evaluate_on, evaluate_run, keep_evaluation};
 use danlu::view::Lang;
 
 use crate::terminal::Terminal;
@@ -43,7 +43,11 @@ fn evaluate(args: &EvaluateArgs, part: Part, command: &str) -> anyhow::Result<()
     // The report tells how the run did on its own test set.
     if part == Part::Test && args.data.is_none() {
         keep_evaluation(&run, part, &evaluation)?;
-        danlu::report::write(&run, Some(&evaluation), Lang::En)?;
+        if run.result().exists() {
+            danlu::report::write(&run, Some(&evaluation), Lang::En)?;
+        } else {
+            terminal.warn("the training is not finished: these are its best weights so far, and it has no report yet");
+        }
     }
     let Evaluation { metrics, correct, opened, .. } = evaluation;
     let mut out = std::io::stdout().lock();

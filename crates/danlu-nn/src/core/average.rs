@@ -40,7 +40,7 @@ pub(crate) fn estimate_norms<T: Real>(
         core.graph.norms.iter().map(|norm| NormInfo { momentum: 1.0, ..norm.clone() }).collect();
     for step in &plan.steps[..plan.backward_from] {
         match step.kernel {
-            Kernel::Input { out } => input.write(core.slice_mut(&plan, out)),
+            Kernel::Input { out } => core.load_input(input, &plan, out),
             Kernel::Loss { .. } => break,
             _ => {
                 let start = core.arena_start();

@@ -110,7 +110,7 @@ fn walk<T: Real>(
         };
         let forward = at < plan.backward_from;
         match step.kernel {
-            Kernel::Input { out } => input.write(core.slice_mut(&plan, out)),
+            Kernel::Input { out } => core.load_input(input, &plan, out),
             Kernel::Loss { .. } => {
                 let value = core.loss(&plan, input, targets, loss, context.scale)?;
                 if let Some(found) = hit(NonFiniteKind::Loss, usize::from(!value.is_finite()), 1) {

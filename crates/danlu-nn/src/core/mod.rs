@@ -226,6 +226,12 @@ impl<T: Real> Core<T> {
         &mut self.arena[start..][plan.places[buf.0].range()]
     }
 
+    /// Writes a batch where the plan wants it.
+    fn load_input(&mut self, input: &Input<'_>, plan: &Plan, out: Buf) {
+        let start = self.arena_start();
+        self.device.input(input, &mut self.arena[start..][plan.places[out.0].range()]);
+    }
+
     fn check_input(&self, input: &Input<'_>) -> Result<()> {
         input.check(self.graph.input.c, "the network")
     }
@@ -402,7 +408,7 @@ impl<T: Real> Backend for Core<T> {
         self.begin_profile();
         for step in 0..plan.steps.len() {
             match plan.steps[step].kernel {
-                Kernel::Input { out } => input.write(self.slice_mut(&plan, out)),
+                Kernel::Input { out } => self.load_input(input, &plan, out),
                 Kernel::Loss { .. } => value = self.loss(&plan, input, targets, loss, context.scale)?,
                 _ => self.run(&plan, step, WeightSet::Live, context)?,
             }
@@ -599,7 +605,7 @@ impl<T: Real> Core<T> {
         self.begin_profile();
         for step in 0..plan.steps.len() {
             match plan.steps[step].kernel {
-                Kernel::Input { out } => input.write(self.slice_mut(&plan, out)),
+                Kernel::Input { out } => self.load_input(input, &plan, out),
                 _ => self.run(&plan, step, set, &StepContext::default())?,
             }
             self.end_profile(&plan, step);

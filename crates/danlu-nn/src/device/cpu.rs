@@ -7,6 +7,7 @@ use kernels::{Activation, Conv2d, Conv2dShape, Epilogue, Isa, Pass, Prologue, Th
 use crate::activation::Act;
 use crate::device::{After, Device, NormSaved};
 use crate::error::{NnError, Result};
+use crate::input::{Images, Input};
 use crate::plan::{ConvShape, PoolShape, Workspaces};
 
 #[derive(Debug)]
@@ -115,6 +116,16 @@ impl Device<f32> for Cpu {
 
     fn algorithm(&self, conv: &ConvShape, pass: Pass) -> String {
         self.conv(conv).map_or_else(|error| error.to_string(), |conv| conv.algorithm(pass).to_string())
+    }
+
+    fn input(&self, input: &Input<'_>, out: &mut [f32]) {
+        let (Images::U8 { data, mean, std }, None) = (input.images, input.mix) else {
+            return input.write(out);
+        };
+        let (mean, std) = (mean.iter().map(|&m| f64::from(m)), std.iter().map(|&s| f64::from(s)));
+        let (scale, shift): (Vec<f32>, Vec<f32>) =
+            mean.zip(std).map(|(mean, std)| ((1.0 / (255.0 * std)) as f32, (-mean / std) as f32)).unzip();
+        kernels::images::normalize_u8(&self.threads, data, &scale, &shift, out);
     }
 
     fn conv_forward(

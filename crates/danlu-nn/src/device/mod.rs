@@ -10,6 +10,7 @@ use danlu_kernels::Pass;
 
 use crate::activation::Act;
 use crate::error::Result;
+use crate::input::Input;
 use crate::plan::{ConvShape, PoolShape, Workspaces};
 use crate::real::Real;
 
@@ -38,6 +39,11 @@ pub(crate) trait Device<T: Real>: Workspaces + Send + std::fmt::Debug {
     /// How it computes one pass of a convolution, for tables.
     fn algorithm(&self, _conv: &ConvShape, _pass: Pass) -> String {
         "plain loops".into()
+    }
+
+    /// The normalised, mixed images of a batch.
+    fn input(&self, input: &Input<'_>, out: &mut [T]) {
+        input.write(out);
     }
 
     fn conv_forward(

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use clap::Args;
 use danlu::data::{Batch, Dataset, Loader, LoaderConfig, Part};
+use danlu::nn::{Images, Input, NnError};
 use danlu::recipe::{Recipe, Resolved, resolve};
 use danlu::train::TrainError;
 
@@ -72,7 +73,7 @@ pub(super) fn run(args: &DataArgs) -> Result<(), TrainError> {
         for _ in 0..args.batches.unwrap_or(usize::MAX) {
             let Some(batch) = batches.next().transpose()? else { break };
             if args.normalize {
-                normalize(&batch, &mut floats);
+                normalize(&batch, &mut floats)?;
             }
             images += batch.len();
             skipped += batch.skipped.len();
@@ -121,29 +122,17 @@ pub(super) fn run(args: &DataArgs) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// `(x / 255 - mean) / std` with ImageNet's mean and standard deviation.
-fn normalize(batch: &Batch, floats: &mut Vec<f32>) {
-    const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-    const STD: [f32; 3] = [0.229, 0.224, 0.225];
-    let scale = STD.map(|std| 1.0 / (255.0 * std));
-    let shift: [f32; 3] = std::array::from_fn(|c| -MEAN[c] / STD[c]);
+/// As the engine does it, with ImageNet's mean and standard deviation.
+fn normalize(batch: &Batch, floats: &mut Vec<f32>) -> Result<(), NnError> {
+    let (mean, std) = match batch.shape[3] {
+        3 => (&[0.485, 0.456, 0.406][..], &[0.229, 0.224, 0.225][..]),
+        _ => (&[0.449][..], &[0.226][..]),
+    };
     floats.resize(batch.images.len(), 0.0);
-    if batch.shape[3] == 3 {
-        // Eight pixels at once fill whole vectors.
-        let (scales, shifts): ([f32; 24], [f32; 24]) =
-            (std::array::from_fn(|i| scale[i % 3]), std::array::from_fn(|i| shift[i % 3]));
-        let (blocks, rest) = batch.images.as_chunks::<24>();
-        let (outs, out_rest) = floats.as_chunks_mut::<24>();
-        for (out, block) in outs.iter_mut().zip(blocks) {
-            (0..24).for_each(|i| out[i] = f32::from(block[i]) * scales[i] + shifts[i]);
-        }
-        for (i, (out, &value)) in out_rest.iter_mut().zip(rest).enumerate() {
-            *out = f32::from(value) * scales[i % 3] + shifts[i % 3];
-        }
-    } else {
-        floats.iter_mut().zip(&batch.images).for_each(|(out, &v)| *out = f32::from(v) * scale[0] + shift[0]);
-    }
+    let images = Images::U8 { data: &batch.images, mean, std };
+    Input { images, shape: batch.shape, mix: None }.write_f32(floats)?;
     std::hint::black_box(floats);
+    Ok(())
 }
 
 /// CPU time of the whole process so far, all threads; Linux says it in hundredths of a second.

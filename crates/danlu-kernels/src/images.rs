@@ -104,7 +104,9 @@ mod tests {
     fn images_are_normalised_channel_by_channel() {
         let threads = Threads::new(2).unwrap();
         // Small ones, and ones that are streamed, from an address that is no multiple of 16 bytes too.
-        for (channels, pixels) in [(1, 9001), (2, 9001), (3, 9001), (4, 9001), (7, 9001), (1, 2_100_003), (3, 700_001)] {
+        for (channels, pixels) in
+            [(1, 9001), (2, 9001), (3, 9001), (4, 9001), (7, 9001), (1, 2_100_003), (3, 700_001)]
+        {
             let x: Vec<u8> = (0..channels * pixels).map(|i| (i * 7 % 256) as u8).collect();
             let scale: Vec<f32> = (0..channels).map(|c| 0.01 + c as f32).collect();
             let shift: Vec<f32> = (0..channels).map(|c| c as f32 - 3.0).collect();

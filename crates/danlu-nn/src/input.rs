@@ -225,9 +225,7 @@ mod tests {
     /// One value by the formulas.
     fn value(input: &Input<'_>, data: &[u8], mean: &[f32], std: &[f32], i: usize) -> f64 {
         let [_, h, w, c] = input.shape;
-        let seen = |i: usize| {
-            (f64::from(data[i]) / 255.0 - f64::from(mean[i % c])) / f64::from(std[i % c])
-        };
+        let seen = |i: usize| (f64::from(data[i]) / 255.0 - f64::from(mean[i % c])) / f64::from(std[i % c]);
         let Some(mix) = input.mix else { return seen(i) };
         let (image, within) = (i / (h * w * c), i % (h * w * c));
         let other = seen(mix.partner[image] as usize * h * w * c + within);

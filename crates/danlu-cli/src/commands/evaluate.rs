@@ -46,7 +46,9 @@ fn evaluate(args: &EvaluateArgs, part: Part, command: &str) -> anyhow::Result<()
         if run.result().exists() {
             danlu::report::write(&run, Some(&evaluation), Lang::En)?;
         } else {
-            terminal.warn("the training is not finished: these are its best weights so far, and it has no report yet");
+            terminal.warn(
+                "the training is not finished: these are its best weights so far, and it has no report yet",
+            );
         }
     }
     let Evaluation { metrics, correct, opened, .. } = evaluation;

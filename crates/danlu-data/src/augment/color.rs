@@ -116,7 +116,8 @@ impl Change {
     fn new(gain: f32, offset: f32, saturation: f32) -> Change {
         let point = if gain < 7.99 { 5 } else { 4 };
         // Factors are at most 3, and the gain at most 9.
-        let fixed = |value: f32, bits: u32| (value * (1u32 << bits) as f32).round().clamp(0.0, 65535.0) as u16;
+        let fixed =
+            |value: f32, bits: u32| (value * (1u32 << bits) as f32).round().clamp(0.0, 65535.0) as u16;
         let saturation = (saturation != 1.0).then(|| Saturation {
             own: fixed(saturation, 13),
             gray: fixed((1.0 - saturation).abs(), 13),

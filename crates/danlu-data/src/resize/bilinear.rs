@@ -51,7 +51,8 @@ impl Taps {
             starts.push(start);
         }
         // Weights that are 0 for every pixel cost as much as others.
-        let narrow = weights.chunks_exact(count).flat_map(|weights| weights[..widest].iter().copied()).collect();
+        let narrow =
+            weights.chunks_exact(count).flat_map(|weights| weights[..widest].iter().copied()).collect();
         Some(Taps { starts, count: widest, weights: narrow })
     }
 
@@ -320,9 +321,7 @@ mod avx2 {
             }
         };
         // SAFETY: both read 16 of the 32 bytes.
-        unsafe {
-            [_mm_loadu_si128(bytes.as_ptr().cast()), _mm_loadu_si128(bytes.as_ptr().add(16).cast())]
-        }
+        unsafe { [_mm_loadu_si128(bytes.as_ptr().cast()), _mm_loadu_si128(bytes.as_ptr().add(16).cast())] }
     }
 
     #[target_feature(enable = "avx2")]
@@ -381,7 +380,8 @@ mod tests {
             let data: Vec<u8> = (0..height * width * channels).map(|_| stream.below(256) as u8).collect();
             let image = View { data: &data, height, width, channels };
             let found = resize(image, window, size).expect("within 16 bits");
-            let (down, along) = (Taps::new(window.height, size[0]).unwrap(), Taps::new(window.width, size[1]).unwrap());
+            let (down, along) =
+                (Taps::new(window.height, size[0]).unwrap(), Taps::new(window.width, size[1]).unwrap());
             let work = Work { image, window, down, along, height: size[0], width: size[1] };
             let mut portable = vec![0; found.len()];
             plain(&work, &mut portable);
@@ -389,7 +389,10 @@ mod tests {
             for (i, &value) in found.iter().enumerate() {
                 let (y, x) = (i / channels / size[1], i / channels % size[1]);
                 let exact = exactly(&work, y, x, i % channels);
-                assert!((f64::from(value) - exact).abs() < 0.75, "{value} for {exact} at {y}, {x} of {size:?}");
+                assert!(
+                    (f64::from(value) - exact).abs() < 0.75,
+                    "{value} for {exact} at {y}, {x} of {size:?}"
+                );
             }
         }
     }

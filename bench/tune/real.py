@@ -132,7 +132,7 @@ def main():
     p.add_argument("--data", default="/usr/share/datasets/fashion-mnist")
     p.add_argument("--seconds", type=int, default=120)
     p.add_argument("--seeds", type=int, default=5)
-    p.add_argument("--log", default="real.jsonl")
+    p.add_argument("--log", default=str(Path(__file__).with_name("real.jsonl")))
     p.add_argument("--wait-for", default="", help="a file; while it exists no run starts")
     p.add_argument("--policy", default="", help="of danlu; its default without")
     a = p.parse_args()

@@ -136,9 +136,12 @@ impl Input<'_> {
     /// Writes the normalised, mixed images `[N, H, W, C]`, what the network sees of a batch, as the cpu device does on one thread.
     ///
     /// # Errors
-    /// [`NnError::Input`] where images, shape, mix and `out` do not fit together.
+    /// [`NnError::Input`] where images, shape, mix and `out` do not fit together, and for features, which are no images.
     pub fn write_f32(&self, out: &mut [f32]) -> Result<()> {
         self.check(self.shape[3], "the shape")?;
+        if self.span() == Span::Tail {
+            return Err(NnError::Input("features were given in place of images".into()));
+        }
         if out.len() != self.shape.iter().product::<usize>() {
             let what = format!("{} values were given room for {:?}", out.len(), self.shape);
             return Err(NnError::Input(what));
@@ -263,6 +266,8 @@ mod tests {
             }
             let input = Input { images, shape: [n, h, w, c], mix: None };
             assert!(input.write_f32(&mut [0.0; 3]).is_err(), "no room");
+            let features = Input { images: Images::Features(&[1.0, 2.0]), ..input };
+            assert!(features.write_f32(&mut vec![0.0; data.len()]).is_err(), "no images");
         }
     }
 }
